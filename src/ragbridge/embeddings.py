@@ -1,0 +1,229 @@
+"""Vectors, and the providers that make them from chunks and queries."""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Sequence, Sized
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ragbridge.documents import Chunk, TextChunk
+from ragbridge.errors import InvalidEmbeddingError, shorten
+
+__all__ = [
+    "Embedding",
+    "EmbeddingLike",
+    "EmbeddingProvider",
+    "HybridVector",
+    "SparseVector",
+    "Vector",
+    "as_embedding",
+    "as_vector",
+]
+
+Vector: TypeAlias = NDArray[np.float32]
+"""A dense vector: a one-dimensional float32 array of shape (dimension,)."""
+
+_MAX_SPARSE_INDEX = 2**32 - 2  # the last one that Milvus takes
+
+
+def as_vector(values: object, name: str = "embedding") -> Vector:
+    """`values` as a dense vector; a float32 array is taken as it is, without a copy.
+
+    Args:
+        values: A sequence or array of numbers, shape (dimension,), dimension at least 1.
+        name: What the error calls it.
+
+    Raises:
+        InvalidEmbeddingError: empty, not one-dimensional, no numbers, NaN, or beyond float32.
+    """
+    try:
+        array = np.asarray(values)
+    except ValueError as error:  # ragged lists
+        raise InvalidEmbeddingError(
+            f"{name} must be one flat sequence of numbers, not {shorten(values)}"
+        ) from error
+    if array.ndim != 1 or not array.size or array.dtype.kind not in "fiu":
+        raise InvalidEmbeddingError(
+            f"{name} must be a flat, non-empty sequence of numbers, not {shorten(values)} "
+            f"(shape {array.shape}, dtype {array.dtype})"
+        )
+    with np.errstate(over="ignore"):
+        vector = np.ascontiguousarray(array, dtype=np.float32)
+    if not np.isfinite(vector).all():
+        place = int(np.flatnonzero(~np.isfinite(vector))[0])
+        raise InvalidEmbeddingError(
+            f"{name} holds {array[place]!s} at position {place}; every value must be a finite float32"
+        )
+    return vector
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SparseVector:
+    """A sparse vector: `values[i]` stands at `indices[i]`, all others are zero.
+
+    Attributes:
+        indices: Shape (n,), int64, strictly ascending, from 0 to 2**32 - 2.
+        values: Shape (n,), float32, finite.
+
+    Raises:
+        InvalidEmbeddingError: lengths differ, or indices are negative, unsorted or repeated.
+    """
+
+    indices: NDArray[np.int64]
+    values: Vector
+
+    def __init__(self, indices: object, values: object) -> None:
+        object.__setattr__(self, "indices", _sparse_indices(indices))
+        empty = isinstance(values, Sized) and not len(values)
+        vector = np.empty(0, np.float32) if empty else as_vector(values, "values")
+        object.__setattr__(self, "values", vector)
+        if len(self.indices) != len(self.values):
+            raise InvalidEmbeddingError(
+                f"a sparse vector needs as many indices as values, not {len(self.indices)} indices "
+                f"and {len(self.values)} values"
+            )
+
+    @classmethod
+    def from_dict(cls, weights: dict[int, float]) -> "SparseVector":
+        """From `{index: value}` in any order."""
+        ordered = sorted(weights.items())
+        return cls([index for index, _ in ordered], [value for _, value in ordered])
+
+    def to_dict(self) -> dict[int, float]:
+        """`{index: value}`, ascending."""
+        return dict(zip(self.indices.tolist(), self.values.tolist(), strict=True))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, SparseVector):
+            return NotImplemented
+        return np.array_equal(self.indices, other.indices) and np.array_equal(
+            self.values, other.values
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _sparse_indices(indices: object) -> NDArray[np.int64]:
+    array = np.asarray(indices)
+    if not array.size:
+        return np.empty(0, np.int64)
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise InvalidEmbeddingError(
+            f"indices must be a flat sequence of integers, not {shorten(indices)}"
+        )
+    if array.min() < 0 or array.max() > _MAX_SPARSE_INDEX:
+        raise InvalidEmbeddingError(
+            f"indices must lie between 0 and {_MAX_SPARSE_INDEX}, not {shorten(indices)}"
+        )
+    array = array.astype(np.int64)
+    if (np.diff(array) <= 0).any():
+        raise InvalidEmbeddingError(
+            f"indices must ascend without repeats, not {shorten(indices)}; sort them, or use "
+            "SparseVector.from_dict"
+        )
+    return array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HybridVector:
+    """A dense and a sparse vector of the same thing."""
+
+    dense: Vector
+    sparse: SparseVector
+
+    def __init__(self, dense: object, sparse: SparseVector) -> None:
+        if not isinstance(sparse, SparseVector):
+            raise InvalidEmbeddingError(f"sparse must be a SparseVector, not {shorten(sparse)}")
+        object.__setattr__(self, "dense", as_vector(dense, "dense"))
+        object.__setattr__(self, "sparse", sparse)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, HybridVector):
+            return NotImplemented
+        return np.array_equal(self.dense, other.dense) and self.sparse == other.sparse
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+Embedding: TypeAlias = Vector | SparseVector | HybridVector
+EmbeddingLike: TypeAlias = Embedding | Sequence[float]
+"""What is accepted where an embedding is asked for."""
+
+
+def as_embedding(value: object, name: str = "embedding") -> Embedding:
+    """`value` as an embedding: lists and arrays become dense float32 vectors.
+
+    Raises:
+        InvalidEmbeddingError: see `as_vector`.
+    """
+    if isinstance(value, SparseVector | HybridVector):
+        return value
+    return as_vector(value, name)
+
+
+def dense_part(embedding: Embedding | None) -> Vector | None:
+    """The dense vector in `embedding`, if it has one."""
+    if isinstance(embedding, HybridVector):
+        return embedding.dense
+    return embedding if isinstance(embedding, np.ndarray) else None
+
+
+def sparse_part(embedding: Embedding | None) -> SparseVector | None:
+    """The sparse vector in `embedding`, if it has one."""
+    if isinstance(embedding, HybridVector):
+        return embedding.sparse
+    return embedding if isinstance(embedding, SparseVector) else None
+
+
+def same_embedding(one: Embedding | None, other: Embedding | None) -> bool:
+    """Whether two embeddings are of the same kind and hold the same values."""
+    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
+        return (
+            isinstance(one, np.ndarray)
+            and isinstance(other, np.ndarray)
+            and np.array_equal(one, other)
+        )
+    return one == other
+
+
+class EmbeddingProvider(ABC):
+    """Makes embeddings of chunks and of queries.
+
+    Only `batch_embed` must be written. Models that embed queries differently from passages override
+    `batch_embed_queries` as well. The async twins run the sync methods in a thread unless overridden.
+    """
+
+    @abstractmethod
+    def batch_embed(self, chunks: Sequence[Chunk]) -> list[Embedding]:
+        """One embedding for each chunk, in their order."""
+
+    def embed(self, chunk: Chunk) -> Embedding:
+        """The embedding of one chunk."""
+        return self.batch_embed([chunk])[0]
+
+    def batch_embed_queries(self, texts: Sequence[str]) -> list[Embedding]:
+        """One embedding for each query text, in their order."""
+        return self.batch_embed([TextChunk(content=text) for text in texts])
+
+    def embed_query(self, text: str) -> Embedding:
+        """The embedding of one query text."""
+        return self.batch_embed_queries([text])[0]
+
+    async def abatch_embed(self, chunks: Sequence[Chunk]) -> list[Embedding]:
+        """Async twin of `batch_embed`."""
+        return await asyncio.to_thread(self.batch_embed, chunks)
+
+    async def aembed(self, chunk: Chunk) -> Embedding:
+        """Async twin of `embed`."""
+        return (await self.abatch_embed([chunk]))[0]
+
+    async def abatch_embed_queries(self, texts: Sequence[str]) -> list[Embedding]:
+        """Async twin of `batch_embed_queries`."""
+        return await asyncio.to_thread(self.batch_embed_queries, texts)
+
+    async def aembed_query(self, text: str) -> Embedding:
+        """Async twin of `embed_query`."""
+        return (await self.abatch_embed_queries([text]))[0]

@@ -1,0 +1,106 @@
+"""Fusing ranked lists, and re-ranking for diversity."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ragbridge.errors import InvalidQueryError, shorten
+
+
+@dataclass(frozen=True, slots=True)
+class RRFRanker:
+    """Reciprocal rank fusion: the sum over the legs of 1 / (k + rank), ranks from 1.
+
+    Source: Cormack, Clarke and Büttcher, "Reciprocal Rank Fusion Outperforms Condorcet and
+    Individual Rank Learning Methods", SIGIR 2009.
+
+    Raises:
+        InvalidQueryError: k is no positive finite number.
+    """
+
+    k: float = 60
+
+    def __post_init__(self) -> None:
+        if not _is_number(self.k) or self.k <= 0:
+            raise InvalidQueryError(f"k must be a positive number, not {shorten(self.k)}")
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class WeightedRanker:
+    """The weighted sum of the legs' scores, each normalised to [0, 1] as Milvus does.
+
+    Attributes:
+        weights: One for each leg of the query, in the order dense, sparse, full text; each in [0, 1].
+
+    Raises:
+        InvalidQueryError: no weights, or one outside [0, 1].
+    """
+
+    weights: tuple[float, ...]
+
+    def __init__(self, weights: Sequence[float]) -> None:
+        given: Any = weights
+        if isinstance(given, str | bytes) or not hasattr(given, "__iter__"):
+            raise InvalidQueryError(f"weights must be a list of numbers, not {shorten(weights)}")
+        checked = tuple(given)
+        if not checked or not all(_is_number(weight) and 0 <= weight <= 1 for weight in checked):
+            raise InvalidQueryError(f"weights must lie in [0, 1], not {shorten(weights)}")
+        object.__setattr__(self, "weights", tuple(float(weight) for weight in checked))
+
+
+Ranker: TypeAlias = RRFRanker | WeightedRanker
+
+
+def maximal_marginal_relevance(
+    query: Any, candidates: Any, k: int = 4, lambda_mult: float = 0.5
+) -> list[int]:
+    """Positions of `k` candidates that are like the query and unlike one another, best first.
+
+    Args:
+        query: The query vector, shape (dimension,).
+        candidates: The vectors to choose from, shape (n, dimension).
+        k: How many to choose; all of them where there are fewer.
+        lambda_mult: 1.0 weighs only likeness to the query, 0.0 only difference from those chosen.
+
+    Returns:
+        Row numbers of `candidates`. Likeness is the cosine; equal gains go to the earlier row.
+
+    Source: Carbonell and Goldstein, "The Use of MMR, Diversity-Based Reranking for Reordering
+    Documents and Producing Summaries", SIGIR 1998.
+
+    Raises:
+        InvalidQueryError: k is below 1, or lambda_mult outside [0, 1].
+    """
+    if k < 1:
+        raise InvalidQueryError(f"k must be at least 1, not {shorten(k)}")
+    if not _is_number(lambda_mult) or not 0 <= lambda_mult <= 1:
+        raise InvalidQueryError(f"lambda_mult must lie in [0, 1], not {shorten(lambda_mult)}")
+    matrix = _unit_rows(candidates)
+    if not len(matrix):
+        return []
+    relevance = matrix @ _unit_rows([query])[0]
+    chosen = [int(np.argmax(relevance))]
+    redundancy = matrix @ matrix[chosen[0]]
+    while len(chosen) < min(k, len(matrix)):
+        gain = lambda_mult * relevance - (1 - lambda_mult) * redundancy
+        gain[chosen] = -np.inf
+        chosen.append(int(np.argmax(gain)))
+        np.maximum(redundancy, matrix @ matrix[chosen[-1]], out=redundancy)
+    return chosen
+
+
+def _unit_rows(rows: Any) -> NDArray[np.float64]:
+    matrix = np.atleast_2d(np.asarray(rows, dtype=np.float64))
+    if not matrix.size:
+        return np.empty((0, 0))
+    norms = np.linalg.norm(matrix, axis=1, keepdims=True)
+    unit: NDArray[np.float64] = matrix / np.where(norms == 0, 1.0, norms)
+    return unit
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)

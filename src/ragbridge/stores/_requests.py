@@ -1,0 +1,327 @@
+"""What every store does with a call before it touches its rows: checks, ids, defaults."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from uuid import uuid4
+
+import numpy as np
+
+from ragbridge.embeddings import Vector, dense_part, sparse_part
+from ragbridge.errors import (
+    InvalidEmbeddingError,
+    InvalidInputError,
+    InvalidQueryError,
+    UnsupportedQueryError,
+    shorten,
+)
+from ragbridge.filters import Filter, MetadataFilters, matches
+from ragbridge.stores._ranking import WeightedRanker
+from ragbridge.stores.base import (
+    Capability,
+    Leg,
+    SimilarityMetric,
+    VectorEntry,
+    VectorStoreQuery,
+    check_filters,
+    check_id,
+    check_ids,
+)
+
+DEFAULT_LEG_TOP_K = 100
+
+# Squared norms must stay within float32, in which engines compute them.
+_MAX_SQUARED_NORM = float(np.finfo(np.float32).max)
+_MIN_SQUARED_NORM = float(np.finfo(np.float32).tiny)
+
+
+@dataclass(frozen=True, slots=True)
+class VectorShape:
+    """Which vectors a store holds: fixed by its first rows."""
+
+    dimension: int | None
+    sparse: bool
+
+    @classmethod
+    def of(cls, entry: VectorEntry) -> "VectorShape":
+        """The shape of one entry's vectors."""
+        dense = dense_part(entry.embedding)
+        return cls(None if dense is None else len(dense), sparse_part(entry.embedding) is not None)
+
+    def __str__(self) -> str:
+        parts = [] if self.dimension is None else [f"a dense vector of dimension {self.dimension}"]
+        parts += ["a sparse vector"] if self.sparse else []
+        return " and ".join(parts) or "no vector"
+
+
+@dataclass(frozen=True, slots=True)
+class WriteBatch:
+    """Checked entries of one `add`.
+
+    Attributes:
+        ids: One for each entry given, in order: what `add` returns.
+        rows: The entries to write by id: of repeated ids the last.
+        shape: The vectors that all of them have.
+    """
+
+    ids: list[str]
+    rows: dict[str, VectorEntry]
+    shape: VectorShape
+
+
+def prepare_batch(
+    entries: Sequence[VectorEntry], shape: VectorShape | None, metric: SimilarityMetric
+) -> WriteBatch | None:
+    """The checked entries, or None where there are none.
+
+    Args:
+        entries: What `add` was given.
+        shape: What the store holds already, or None before the first add.
+        metric: The store's; COSINE refuses zero vectors.
+
+    Raises:
+        InvalidInputError: an entry is no VectorEntry.
+        InvalidEmbeddingError: an entry's vectors do not fit the store.
+    """
+    entries = _check_entries(entries)
+    if not entries:
+        return None
+    shape = shape or VectorShape.of(entries[0])
+    for position, entry in enumerate(entries):
+        _check_shape(entry, position, shape)
+    _check_dense(entries, shape, metric)
+    ids = [entry.id or str(uuid4()) for entry in entries]
+    return WriteBatch(ids, dict(zip(ids, entries, strict=True)), shape)
+
+
+def _check_entries(entries: object) -> list[VectorEntry]:
+    if isinstance(entries, VectorEntry) or not hasattr(entries, "__iter__"):
+        raise InvalidInputError(f"entries must be a list of VectorEntry, not {shorten(entries)}")
+    checked = list(entries)
+    for position, entry in enumerate(checked):
+        if not isinstance(entry, VectorEntry):
+            raise InvalidInputError(
+                f"entries[{position}] must be a VectorEntry, not {shorten(entry)}"
+            )
+    return checked
+
+
+def _check_shape(entry: VectorEntry, position: int, shape: VectorShape) -> None:
+    found = VectorShape.of(entry)
+    if found != shape:
+        raise InvalidEmbeddingError(
+            f"entries[{position}] (id {entry.id!r}) has {found}, but the store holds {shape}; "
+            "embed all rows with the same model"
+        )
+    sparse = sparse_part(entry.embedding)
+    if sparse is not None and (not sparse.values.size or sparse.values.min() <= 0):
+        raise InvalidEmbeddingError(
+            f"entries[{position}] (id {entry.id!r}) has an empty or non-positive sparse vector; "
+            "leave zeros out, and give at least one positive weight"
+        )
+
+
+def _check_dense(
+    entries: Sequence[VectorEntry], shape: VectorShape, metric: SimilarityMetric
+) -> None:
+    if shape.dimension is None:
+        return
+    for position, entry in enumerate(entries):
+        check_dense(dense_part(entry.embedding), metric, f"entries[{position}] (id {entry.id!r})")
+
+
+def check_dense(vector: Vector | None, metric: SimilarityMetric, name: str) -> None:
+    """Refuse what no engine can compare.
+
+    Raises:
+        InvalidEmbeddingError: not finite (an array may change after its check), a norm beyond
+            float32, or zero under COSINE.
+    """
+    if vector is None:
+        return
+    with np.errstate(over="ignore", invalid="ignore"):
+        squared = float(np.dot(vector, vector))
+    if not squared <= _MAX_SQUARED_NORM:
+        raise InvalidEmbeddingError(
+            f"{name} has values that are not finite, or so large that its norm is; scale it down"
+        )
+    if squared < _MIN_SQUARED_NORM and metric is SimilarityMetric.COSINE:
+        raise InvalidEmbeddingError(
+            f"{name} is a zero vector, which has no direction and so no cosine; use another metric "
+            "or leave the row out"
+        )
+
+
+def check_query(
+    query: VectorStoreQuery,
+    *,
+    store: str,
+    capabilities: frozenset[Capability],
+    metric: SimilarityMetric,
+    shape: VectorShape | None,
+    options: Mapping[str, object] | None = None,
+) -> None:
+    """Refuse what the store cannot serve.
+
+    Args:
+        query: What was asked.
+        store: The store's name for errors.
+        capabilities: What the store can serve.
+        metric: The store's.
+        shape: The vectors it holds, or None while it is new.
+        options: The names of the options that it knows.
+
+    Raises:
+        UnsupportedQueryError: a leg or an option is not there.
+        InvalidEmbeddingError: the vector does not fit.
+        InvalidQueryError: no VectorStoreQuery, or the ranker's weights do not fit the legs.
+    """
+    if not isinstance(query, VectorStoreQuery):
+        raise InvalidQueryError(f"query must be a VectorStoreQuery, not {shorten(query)}")
+    _check_capabilities(query, store, capabilities)
+    _check_options(query, store, options or {})
+    _check_weights(query)
+    dense = dense_part(query.embedding)
+    check_dense(dense, metric, "the query vector")
+    if shape is None:
+        return
+    if dense is not None and shape.dimension != len(dense):
+        raise InvalidEmbeddingError(
+            f"the query vector has dimension {len(dense)}, but {store} holds {shape}; "
+            "embed queries with the model that embedded the rows"
+        )
+    if Leg.SPARSE in query.legs and not shape.sparse:
+        raise UnsupportedQueryError(f"{store} holds {shape}, so it has no sparse leg")
+
+
+def _check_capabilities(
+    query: VectorStoreQuery, store: str, capabilities: frozenset[Capability]
+) -> None:
+    for leg in query.legs:
+        if Capability(leg) not in capabilities:
+            raise UnsupportedQueryError(
+                f"{store} has no {leg} leg; it serves {', '.join(sorted(capabilities))}"
+            )
+    if len(query.legs) > 1 and Capability.HYBRID not in capabilities:
+        raise UnsupportedQueryError(
+            f"{store} serves one leg at a time, not {' and '.join(query.legs)}"
+        )
+
+
+def _check_options(query: VectorStoreQuery, store: str, known: Mapping[str, object]) -> None:
+    for option in query.options:
+        if option not in known:
+            raise UnsupportedQueryError(
+                f"{store} does not know the option {option!r}; "
+                f"it knows {', '.join(sorted(known)) or 'none'}"
+            )
+
+
+def _check_weights(query: VectorStoreQuery) -> None:
+    legs = query.legs
+    if len(legs) < 2 or not isinstance(query.ranker, WeightedRanker):
+        return
+    if len(query.ranker.weights) != len(legs):
+        raise InvalidQueryError(
+            f"WeightedRanker has {len(query.ranker.weights)} weights for the {len(legs)} legs "
+            f"{', '.join(legs)}; give one for each"
+        )
+
+
+def leg_limit(query: VectorStoreQuery, leg: Leg) -> int:
+    """How many candidates a leg of a hybrid search contributes; -1 for all."""
+    if query.leg_top_k and leg in query.leg_top_k:
+        return query.leg_top_k[leg]
+    return -1 if query.top_k == -1 else max(query.top_k, DEFAULT_LEG_TOP_K)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which rows a call is about: everything that is given must hold."""
+
+    filters: Filter | None = None
+    ids: tuple[str, ...] | None = None
+    document_ids: tuple[str, ...] | None = None
+    include_deleted: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        filters: object = None,
+        ids: object = None,
+        document_ids: object = None,
+        *,
+        include_deleted: bool = False,
+    ) -> "Selection":
+        """The checked selection.
+
+        Raises:
+            InvalidQueryError: an argument is wrong; the message names it.
+        """
+        return cls(
+            check_filters(filters),
+            check_ids(ids, "ids"),
+            check_ids(document_ids, "document_ids"),
+            include_deleted,
+        )
+
+    @classmethod
+    def of_query(cls, query: VectorStoreQuery) -> "Selection":
+        """What a query restricts."""
+        return cls.of(
+            query.filters, query.ids, query.document_ids, include_deleted=query.include_deleted
+        )
+
+    @classmethod
+    def for_delete(cls, filters: object, ids: object, document_ids: object) -> "Selection":
+        """What a delete is about, soft-deleted rows included.
+
+        Raises:
+            InvalidQueryError: nothing restricts it.
+        """
+        selection = cls.of(filters, ids, document_ids, include_deleted=True)
+        empty = isinstance(selection.filters, MetadataFilters) and not selection.filters.filters
+        if (selection.filters is None or empty) and selection.ids is selection.document_ids is None:
+            raise InvalidQueryError(
+                "delete_by_filter needs filters, ids or document_ids that restrict it; "
+                "clear() empties a store"
+            )
+        return selection
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether an empty list among the restrictions rules out every row."""
+        return self.ids == () or self.document_ids == ()
+
+    def matches(self, entry: VectorEntry) -> bool:
+        """Whether one row is selected: the definition, row by row."""
+        return (
+            (self.include_deleted or not entry.deleted)
+            and (self.ids is None or entry.id in self.ids)
+            and (self.document_ids is None or entry.chunk.document_id in self.document_ids)
+            and matches(self.filters, entry.chunk.metadata)
+        )
+
+
+def check_batch_size(value: object) -> int:
+    """`value` as a batch size.
+
+    Raises:
+        InvalidQueryError: no positive integer.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise InvalidQueryError(f"batch_size must be a positive integer, not {shorten(value)}")
+    return value
+
+
+def check_delete_ids(ids: object) -> tuple[str, ...]:
+    """The ids of a delete: one string or several.
+
+    Raises:
+        InvalidQueryError: anything else.
+    """
+    if isinstance(ids, str):
+        return (check_id(ids, "ids"),)
+    checked = check_ids(ids, "ids")
+    if checked is None:
+        raise InvalidQueryError("ids must be an id or a list of ids, not None")
+    return checked

@@ -1,21 +1,32 @@
 """Vectors, and the providers that make them from chunks and queries."""
 
 import asyncio
+import math
+import re
+import unicodedata
 from abc import ABC, abstractmethod
-from collections.abc import Sequence, Sized
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ragbridge.documents import Chunk, TextChunk
-from ragbridge.errors import InvalidEmbeddingError, shorten
+from ragbridge.errors import (
+    InvalidConfigError,
+    InvalidDocumentError,
+    InvalidEmbeddingError,
+    shorten,
+)
 
 __all__ = [
     "Embedding",
     "EmbeddingLike",
     "EmbeddingProvider",
+    "HashingEmbeddingProvider",
     "HybridVector",
     "SparseVector",
     "Vector",
@@ -227,3 +238,93 @@ class EmbeddingProvider(ABC):
     async def aembed_query(self, text: str) -> Embedding:
         """Async twin of `embed_query`."""
         return (await self.abatch_embed_queries([text]))[0]
+
+
+_WORD: Final = re.compile(r"\w+")
+_MIXER: Final = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio: spreads CRCs over 64 bits
+_WORD_WEIGHT, _PAIR_WEIGHT, _GRAM_WEIGHT = 1.0, 0.5, 0.25
+
+
+class HashingEmbeddingProvider(EmbeddingProvider):
+    """Lexical embeddings without a model: offline, deterministic, nothing to download.
+
+    Words, pairs of neighbouring words and the 3- and 4-grams of each word's letters are hashed into
+    a vector of unit length, so texts that share words or parts of words are near each other, plurals
+    and typing errors included.
+
+    This is no semantic model. It knows no synonyms ("cheap" is as far from "affordable" as from
+    "giraffe"), no translations, no word order beyond pairs and no idea of which words matter. It is
+    for first steps, tests and examples; for quality use a trained model, or full-text search.
+
+    The same text gives the same vector on every platform and in every run.
+
+    Args:
+        dimension: Length of the vectors; more means fewer collisions.
+
+    Source: the hashing trick of Weinberger et al., "Feature Hashing for Large Scale Multitask
+    Learning", ICML 2009.
+
+    Raises:
+        InvalidConfigError: dimension is no integer of at least 2.
+    """
+
+    def __init__(self, dimension: int = 1024) -> None:
+        if not isinstance(dimension, int) or isinstance(dimension, bool) or dimension < 2:
+            raise InvalidConfigError(
+                f"dimension must be an integer of at least 2, not {shorten(dimension)}"
+            )
+        self.dimension = dimension
+
+    def batch_embed(self, chunks: Sequence[Chunk]) -> list[Embedding]:
+        """One unit vector of shape (dimension,) for each text chunk.
+
+        Raises:
+            InvalidDocumentError: a chunk's content is no text.
+        """
+        for chunk in chunks:
+            if not isinstance(chunk.content, str):
+                raise InvalidDocumentError(
+                    f"HashingEmbeddingProvider embeds text only, not {shorten(chunk.content)}; "
+                    "use a provider for this kind of content"
+                )
+        return [self._embed_text(chunk.content) for chunk in chunks]
+
+    def __repr__(self) -> str:
+        return f"HashingEmbeddingProvider(dimension={self.dimension})"
+
+    def _embed_text(self, text: str) -> Vector:
+        weights = _weighted_features(text)
+        codes = np.fromiter((crc32(name.encode()) for name in weights), np.uint64, len(weights))
+        mixed = codes * _MIXER >> np.uint64(20)
+        places = (mixed >> np.uint64(1)) % np.uint64(self.dimension)
+        values = np.fromiter(weights.values(), np.float64, len(weights))
+        signs = np.where(mixed & np.uint64(1), values, -values)
+        vector = np.bincount(places.astype(np.int64), signs, self.dimension)
+        if not vector.any():  # all features cancelled each other
+            vector = np.bincount(places.astype(np.int64), values, self.dimension)
+        # fsum is exact in any order; a BLAS norm may differ between platforms in the last bit.
+        norm = math.sqrt(math.fsum((vector * vector).tolist()))
+        return (vector / norm).astype(np.float32)
+
+
+def _weighted_features(text: str) -> dict[str, float]:
+    words = _WORD.findall(unicodedata.normalize("NFKC", text).lower())
+    if not words:  # punctuation only, or nothing: still a direction of its own
+        return dict.fromkeys(text.split() or [""], 1.0)
+    pairs = (f"{one} {two}" for one, two in zip(words, words[1:], strict=False))
+    grams = (gram for word in words for gram in _grams(f"<{word}>"))
+    return {
+        **_weigh(words, _WORD_WEIGHT),
+        **_weigh(pairs, _PAIR_WEIGHT),
+        **_weigh(grams, _GRAM_WEIGHT),
+    }
+
+
+def _grams(word: str) -> Iterator[str]:
+    # The marks keep a gram from being taken for a word with the same letters.
+    return (f"#{word[i : i + n]}" for n in (3, 4) for i in range(len(word) - n + 1))
+
+
+def _weigh(features: Iterable[str], weight: float) -> dict[str, float]:
+    # A root dampens repetition and, unlike a logarithm, is the same on every platform.
+    return {name: weight * math.sqrt(count) for name, count in Counter(features).items()}

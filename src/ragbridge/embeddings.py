@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final, TypeAlias
 from zlib import crc32
 
@@ -242,13 +243,19 @@ class EmbeddingProvider(ABC):
 
 _WORD: Final = re.compile(r"\w+")
 _MIXER: Final = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio: spreads CRCs over 64 bits
+_FUNCTION_WORDS: Final = frozenset(
+    "a an and any are as at be been but by can could did do does for from had has have how i if in "
+    "into is it its me my no not of on or our should so some than that the their them then there "
+    "these they this those to under was we were what when where which while who why will with would "
+    "you your".split()
+)
 _WORD_WEIGHT, _PAIR_WEIGHT, _GRAM_WEIGHT = 1.0, 0.5, 0.25
 
 
 class HashingEmbeddingProvider(EmbeddingProvider):
     """Lexical embeddings without a model: offline, deterministic, nothing to download.
 
-    Words, pairs of neighbouring words and the 3- and 4-grams of each word's letters are hashed into
+    Words other than English function words, pairs of neighbouring words and the 3- and 4-grams of each word's letters are hashed into
     a vector of unit length, so texts that share words or parts of words are near each other, plurals
     and typing errors included.
 
@@ -311,7 +318,8 @@ def _weighted_features(text: str) -> dict[str, float]:
     words = _WORD.findall(unicodedata.normalize("NFKC", text).lower())
     if not words:  # punctuation only, or nothing: still a direction of its own
         return dict.fromkeys(text.split() or [""], 1.0)
-    pairs = (f"{one} {two}" for one, two in zip(words, words[1:], strict=False))
+    words = [word for word in words if word not in _FUNCTION_WORDS] or words
+    pairs = (f"{one} {two}" for one, two in pairwise(words))
     grams = (gram for word in words for gram in _grams(f"<{word}>"))
     return {
         **_weigh(words, _WORD_WEIGHT),

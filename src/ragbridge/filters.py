@@ -232,6 +232,20 @@ class MetadataFilters(Filter):
             raise InvalidFilterError(f"filters are no JSON: {error}") from error
         return cls.from_dict(data)
 
+    @classmethod
+    def parse(cls, text: str) -> "MetadataFilters":
+        """The filters that a text says, in the language that `str(filters)` writes.
+
+        For example `price < 100 and (category == "Books" or not exists(stock))`. A bare name is a
+        top-level key, dots lead into nested objects, `metadata["any key"]` takes any key.
+
+        Raises:
+            InvalidFilterError: the text cannot be read.
+        """
+        from ragbridge._filter_text import parse
+
+        return parse(text)
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form: `{"condition": ..., "filters": [...]}`."""
         return {

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import islice
 from math import isfinite
-from types import MappingProxyType, TracebackType
+from types import TracebackType
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -195,7 +195,7 @@ class VectorStoreQuery:
     min_score: float | None = None
     include_embeddings: bool = False
     include_deleted: bool = False
-    options: Mapping[str, Any] = MappingProxyType({})
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         put = object.__setattr__

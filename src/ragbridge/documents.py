@@ -4,11 +4,13 @@ After the Ballerina proposal "Abstractions for Retrieval-Augmented Generation": 
 content with metadata, a `Chunk` is a part of one that is embedded and stored on its own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import chain
 from math import isfinite
 from typing import Annotated, Any, Final, Self
 
+import numpy as np
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -152,6 +154,65 @@ def _text(value: str, where: str) -> str:
     return str.__str__(value)  # a plain string, also of a str-based Enum
 
 
+def is_plain_json(values: Iterable[object]) -> bool:
+    """Whether every value is certainly JSON as `validate_metadata` leaves it.
+
+    A fast look at many rows at once, level by level. Where it says no, `validate_metadata` decides,
+    converts, and names what is wrong.
+    """
+    level = list(values)
+    for _ in range(_MAX_DEPTH):
+        kinds = set(map(type, level))
+        of_kind = {kind: [value for value in level if type(value) is kind] for kind in kinds}
+        if not all(kind in _LOOKS and _LOOKS[kind](same) for kind, same in of_kind.items()):
+            return False
+        level = [
+            *chain.from_iterable(of_kind.get(list, ())),
+            *chain.from_iterable(map(dict.values, of_kind.get(dict, ()))),
+        ]
+        if not level:
+            return True
+    return False
+
+
+def are_texts(values: Sequence[object]) -> bool:
+    """Whether every value is a plain string without lone surrogates."""
+    if not set(map(type, values)) <= {str}:
+        return False
+    text = "".join(values)  # type: ignore[arg-type]
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _are_int64(values: list[Any]) -> bool:
+    return bool(min(values) >= _INT64_MIN and max(values) <= _INT64_MAX)
+
+
+def _are_finite(values: list[Any]) -> bool:
+    floats = np.array(values)
+    return bool(np.isfinite(floats).all()) and not np.signbit(floats[floats == 0]).any()
+
+
+def _have_text_keys(values: list[Any]) -> bool:
+    return are_texts(tuple(set(chain.from_iterable(values))))
+
+
+_LOOKS: Final[Mapping[type, Callable[[list[Any]], bool]]] = {
+    type(None): bool,
+    bool: bool,
+    int: _are_int64,
+    float: _are_finite,
+    str: are_texts,
+    list: bool,
+    dict: _have_text_keys,
+}
+
+
 Metadata = Annotated[dict[str, JsonValue], BeforeValidator(validate_metadata)]
 """String keys to JSON values; see `WELL_KNOWN_METADATA_KEYS`. Datetimes with a zone are accepted."""
 
@@ -258,9 +319,9 @@ class Chunk(Document):
 
     type: str = "chunk"
     document_id: Id = None
-    index: int | None = Field(default=None, ge=0)
-    start: int | None = Field(default=None, ge=0)
-    end: int | None = Field(default=None, ge=0)
+    index: int | None = Field(default=None, ge=0, le=_INT64_MAX)
+    start: int | None = Field(default=None, ge=0, le=_INT64_MAX)
+    end: int | None = Field(default=None, ge=0, le=_INT64_MAX)
 
 
 class TextChunk(Chunk):

@@ -1,9 +1,9 @@
 """Fusing ranked lists, and re-ranking for diversity."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
-from typing import Any, TypeAlias
+from math import atan, inf, isfinite, pi
+from typing import Any, Final, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,75 @@ class WeightedRanker:
 
 
 Ranker: TypeAlias = RRFRanker | WeightedRanker
+
+Row = TypeVar("Row", bound=Hashable)
+
+
+def best_first(
+    hits: Iterable[tuple[Row, float]], top_k: int, id_of: Callable[[Row], str]
+) -> list[tuple[Row, float]]:
+    """The `top_k` best of `hits` (-1: all), best first, equal scores in the order of their ids."""
+    ordered = sorted(hits, key=lambda hit: (-hit[1], id_of(hit[0])))
+    return ordered if top_k == -1 else ordered[:top_k]
+
+
+def fuse(
+    ranker: Ranker, legs: Sequence[Sequence[tuple[Row, float]]], scales: Sequence[str]
+) -> dict[Row, float]:
+    """The fused score of every row that any leg found.
+
+    Args:
+        ranker: How ranks or scores become one score. A row that a leg did not find gets nothing
+            from that leg.
+        legs: For each leg of the query its hits, best first, as pairs of row and similarity score.
+        scales: For each leg what its scores are; see `normalize_score`.
+    """
+    fused: dict[Row, float] = {}
+    for position, hits in enumerate(legs):
+        for rank, (row, score) in enumerate(hits, start=1):
+            if isinstance(ranker, RRFRanker):
+                part = 1.0 / (ranker.k + rank)
+            else:
+                part = ranker.weights[position] * normalize_score(score, scales[position])
+            fused[row] = fused.get(row, 0.0) + part
+    return fused
+
+
+def normalize_score(score: float, scale: str) -> float:
+    """A leg's similarity score mapped to [0, 1], as Milvus' WeightedRanker maps it.
+
+    Args:
+        score: The score.
+        scale: What it is: the store's metric for a dense leg, the leg's own name for the others.
+    """
+    return _NORMALIZERS[scale](score)
+
+
+def _normalize_cosine(score: float) -> float:
+    return (1.0 + score) / 2.0
+
+
+def _normalize_inner_product(score: float) -> float:
+    return 0.5 + atan(score) / pi
+
+
+def _normalize_euclidean(score: float) -> float:
+    # Milvus' L2 is the squared distance; ours is 1 / (1 + distance).
+    distance = 1.0 / score - 1.0 if score else inf
+    return 1.0 - 2.0 * atan(distance * distance) / pi
+
+
+def _normalize_bm25(score: float) -> float:
+    return 2.0 * atan(score) / pi
+
+
+_NORMALIZERS: Final[Mapping[str, Callable[[float], float]]] = {
+    "cosine": _normalize_cosine,
+    "dot_product": _normalize_inner_product,
+    "euclidean": _normalize_euclidean,
+    "sparse": _normalize_inner_product,
+    "full_text": _normalize_bm25,
+}
 
 
 def maximal_marginal_relevance(

@@ -15,6 +15,7 @@ from ragbridge.errors import (
     shorten,
 )
 from ragbridge.filters import Filter, MetadataFilters, matches
+from ragbridge.stores._contents import check_contents
 from ragbridge.stores._ranking import WeightedRanker
 from ragbridge.stores.base import (
     Capability,
@@ -32,6 +33,7 @@ DEFAULT_LEG_TOP_K = 100
 # Squared norms must stay within float32, in which engines compute them.
 _MAX_SQUARED_NORM = float(np.finfo(np.float32).max)
 _MIN_SQUARED_NORM = float(np.finfo(np.float32).tiny)
+_ROWS_AT_ONCE = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,29 +82,39 @@ def prepare_batch(
 
     Raises:
         InvalidInputError: an entry is no VectorEntry.
+        InvalidDocumentError: a chunk became invalid since it was made, or cannot be stored.
         InvalidEmbeddingError: an entry's vectors do not fit the store.
     """
-    entries = _check_entries(entries)
-    if not entries:
+    checked = check_contents(_check_entries(entries))
+    if not checked:
         return None
-    shape = shape or VectorShape.of(entries[0])
-    for position, entry in enumerate(entries):
-        _check_shape(entry, position, shape)
-    _check_dense(entries, shape, metric)
-    ids = [entry.id or str(uuid4()) for entry in entries]
-    return WriteBatch(ids, dict(zip(ids, entries, strict=True)), shape)
+    shape = shape or VectorShape.of(checked[0])
+    _check_shapes(checked, shape)
+    _check_dense(checked, shape, metric)
+    ids = [entry.id or str(uuid4()) for entry in checked]
+    return WriteBatch(ids, dict(zip(ids, checked, strict=True)), shape)
 
 
 def _check_entries(entries: object) -> list[VectorEntry]:
     if isinstance(entries, VectorEntry) or not hasattr(entries, "__iter__"):
         raise InvalidInputError(f"entries must be a list of VectorEntry, not {shorten(entries)}")
     checked = list(entries)
-    for position, entry in enumerate(checked):
-        if not isinstance(entry, VectorEntry):
-            raise InvalidInputError(
-                f"entries[{position}] must be a VectorEntry, not {shorten(entry)}"
-            )
-    return checked
+    if all(issubclass(kind, VectorEntry) for kind in set(map(type, checked))):
+        return checked
+    position = next(i for i, entry in enumerate(checked) if not isinstance(entry, VectorEntry))
+    raise InvalidInputError(
+        f"entries[{position}] must be a VectorEntry, not {shorten(checked[position])}"
+    )
+
+
+def _check_shapes(entries: Sequence[VectorEntry], shape: VectorShape) -> None:
+    embeddings = [entry.embedding for entry in entries]
+    if not shape.sparse and set(map(type, embeddings)) == {np.ndarray}:
+        lengths = set(map(len, embeddings))  # type: ignore[arg-type]
+        if lengths == {shape.dimension}:
+            return
+    for position, entry in enumerate(entries):
+        _check_shape(entry, position, shape)
 
 
 def _check_shape(entry: VectorEntry, position: int, shape: VectorShape) -> None:
@@ -125,8 +137,15 @@ def _check_dense(
 ) -> None:
     if shape.dimension is None:
         return
-    for position, entry in enumerate(entries):
-        check_dense(dense_part(entry.embedding), metric, f"entries[{position}] (id {entry.id!r})")
+    for start in range(0, len(entries), _ROWS_AT_ONCE):
+        part = [dense_part(entry.embedding) for entry in entries[start : start + _ROWS_AT_ONCE]]
+        rows = np.array(part, dtype=np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):
+            squared = np.einsum("ij,ij->i", rows, rows)
+        low = _MIN_SQUARED_NORM if metric is SimilarityMetric.COSINE else 0.0
+        if not ((squared >= low) & (squared <= _MAX_SQUARED_NORM)).all():
+            for position, vector in enumerate(part, start):
+                check_dense(vector, metric, f"entries[{position}] (id {entries[position].id!r})")
 
 
 def check_dense(vector: Vector | None, metric: SimilarityMetric, name: str) -> None:
@@ -225,6 +244,11 @@ def _check_weights(query: VectorStoreQuery) -> None:
             f"WeightedRanker has {len(query.ranker.weights)} weights for the {len(legs)} legs "
             f"{', '.join(legs)}; give one for each"
         )
+
+
+def score_scale(leg: Leg, metric: SimilarityMetric) -> str:
+    """What a leg's scores are, for `_ranking.fuse`."""
+    return metric if leg is Leg.DENSE else leg
 
 
 def leg_limit(query: VectorStoreQuery, leg: Leg) -> int:

@@ -1,0 +1,110 @@
+"""The stores that the tests run over, and where they are made."""
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Protocol
+from uuid import uuid4
+
+import pytest
+
+from milvus_server import MilvusServer, unavailable_reason
+from ragbridge.stores.base import SimilarityMetric, VectorStore
+
+__all__ = ["STORE_NAMES", "Backend", "SharedServer", "make_backend"]
+
+STORE_NAMES = ("memory", "milvus-lite", "milvus")
+
+
+class Backend(Protocol):
+    """Makes stores of one kind."""
+
+    def new_store(self, *, metric: SimilarityMetric, **options: Any) -> VectorStore:
+        """A store that nobody has written to."""
+
+    def empty_store(self, *, metric: SimilarityMetric) -> VectorStore:
+        """An empty store, perhaps one that was used before: quicker where making one is slow."""
+
+    def drop_new(self) -> None:
+        """Remove what `new_store` made."""
+
+
+def make_backend(name: str, uri: str) -> Backend:
+    """The backend called `name`, at `uri` where it needs one."""
+    return MemoryBackend() if name == "memory" else MilvusBackend(uri)
+
+
+class MemoryBackend:
+    """In-memory stores."""
+
+    def new_store(self, *, metric: SimilarityMetric, **options: Any) -> VectorStore:
+        from ragbridge.stores.memory import InMemoryVectorStore
+
+        return InMemoryVectorStore(metric=metric, **options)
+
+    def empty_store(self, *, metric: SimilarityMetric) -> VectorStore:
+        return self.new_store(metric=metric)
+
+    def drop_new(self) -> None:
+        """Nothing stays behind."""
+
+
+class MilvusBackend:
+    """Stores in collections of one Milvus Lite file, or of one server."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+        self._new: list[str] = []
+
+    def new_store(self, *, metric: SimilarityMetric, **options: Any) -> VectorStore:
+        name = options.pop("collection_name", f"test_{uuid4().hex}")
+        self._new.append(name)
+        return self._open(name, metric, **options)
+
+    def empty_store(self, *, metric: SimilarityMetric) -> VectorStore:
+        store = self._open(f"shared_{metric}", metric)
+        store.clear()
+        return store
+
+    def drop_new(self) -> None:
+        from pymilvus import MilvusClient
+
+        client = MilvusClient(self._uri, timeout=30)
+        for name in self._new:
+            client.drop_collection(name)
+        self._new.clear()
+        client.close()
+
+    def _open(self, name: str, metric: SimilarityMetric, **options: Any) -> VectorStore:
+        from ragbridge.stores.milvus import MilvusVectorStore
+
+        return MilvusVectorStore(name, uri=self._uri, metric=metric, **options)
+
+
+class SharedServer:
+    """The server of a test session: it starts while tests that need none are running."""
+
+    def __init__(self) -> None:
+        self._server = MilvusServer()
+        self._starting: Future[None] | None = None
+
+    def start(self) -> None:
+        """Begin to start, unless no server can run here."""
+        if self._starting is None and unavailable_reason() is None:
+            with_one_thread = ThreadPoolExecutor(1, thread_name_prefix="milvus-server")
+            self._starting = with_one_thread.submit(self._server.start)
+            with_one_thread.shutdown(wait=False)
+
+    def wait(self) -> MilvusServer:
+        """The running server; skips the test where none can run."""
+        if reason := unavailable_reason():
+            pytest.skip(reason)
+        self.start()
+        assert self._starting is not None
+        self._starting.result()
+        return self._server
+
+    def stop(self) -> None:
+        """Kill it, as soon as it is up."""
+        if self._starting is not None:
+            self._starting.exception()
+            self._server.__exit__()
+            self._starting = None

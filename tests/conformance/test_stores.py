@@ -1,0 +1,49 @@
+"""Every store passes the whole suite."""
+
+import pytest
+
+from ragbridge.stores.base import SimilarityMetric
+from ragbridge.testing import (
+    FullTextTests,
+    HybridTests,
+    ScoreTests,
+    SparseTests,
+    VectorStoreConformance,
+)
+
+pytestmark = pytest.mark.usefixtures("few_examples")
+
+
+class TestStores(VectorStoreConformance):
+    @pytest.fixture
+    def vector_store(self, backend):
+        with backend.empty_store(metric=SimilarityMetric.COSINE) as store:
+            yield store
+
+
+class TestScores(ScoreTests):
+    @pytest.fixture(params=[SimilarityMetric.EUCLIDEAN, SimilarityMetric.DOT_PRODUCT])
+    def vector_store(self, backend, request):
+        with backend.empty_store(metric=request.param) as store:
+            yield store
+
+
+@pytest.mark.stores("memory")
+class TestSparse(SparseTests):
+    @pytest.fixture
+    def vector_store(self, make_store):
+        return make_store()
+
+
+@pytest.mark.stores("memory")
+class TestFullText(FullTextTests):
+    @pytest.fixture
+    def vector_store(self, make_store):
+        return make_store()
+
+
+@pytest.mark.stores("memory")
+class TestHybrid(HybridTests):
+    @pytest.fixture(params=SimilarityMetric)
+    def vector_store(self, make_store, request):
+        return make_store(metric=request.param)

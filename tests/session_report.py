@@ -1,0 +1,54 @@
+"""How many tests ran over each store, and in CI: no test may be skipped without a reason."""
+
+import re
+from collections import Counter, defaultdict
+
+import pytest
+
+__all__ = ["ALLOWED_SKIPS", "SessionReport"]
+
+ALLOWED_SKIPS = {
+    r"Skipping benchmark": "benchmarks are run by a command of their own",
+}
+"""Patterns of skip reasons that do not fail a run in CI, and why."""
+
+
+class SessionReport:
+    """A pytest plugin; see the module."""
+
+    def __init__(self, *, fail_on_skips: bool) -> None:
+        self._fail_on_skips = fail_on_skips
+        self._outcomes: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._forbidden: list[str] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.skipped and not hasattr(report, "wasxfail"):
+            self._note_skip(report)
+        store = dict(report.user_properties).get("store")
+        if store and (report.when == "call" or not report.passed):
+            self._outcomes[str(store)][report.outcome] += 1
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.skipped:
+            self._note_skip(report)
+
+    def _note_skip(self, report: pytest.TestReport | pytest.CollectReport) -> None:
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        if not any(re.search(pattern, reason) for pattern in ALLOWED_SKIPS):
+            self._forbidden.append(f"{report.nodeid}: {reason}")
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self._forbidden and self._fail_on_skips and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self._outcomes:
+            terminalreporter.section("tests per store")
+        for store, outcomes in sorted(self._outcomes.items()):
+            counts = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
+            terminalreporter.line(f"store {store}: {counts}")
+        if self._forbidden and self._fail_on_skips:
+            terminalreporter.section("skips that are not on the list in tests/session_report.py")
+            for skip in self._forbidden:
+                terminalreporter.line(skip)

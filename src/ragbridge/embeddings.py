@@ -176,14 +176,14 @@ def as_embedding(value: object, name: str = "embedding") -> Embedding:
     return as_vector(value, name)
 
 
-def dense_part(embedding: Embedding | None) -> Vector | None:
+def dense_part(embedding: EmbeddingLike | None) -> Vector | None:
     """The dense vector in `embedding`, if it has one."""
     if isinstance(embedding, HybridVector):
         return embedding.dense
     return embedding if isinstance(embedding, np.ndarray) else None
 
 
-def sparse_part(embedding: Embedding | None) -> SparseVector | None:
+def sparse_part(embedding: EmbeddingLike | None) -> SparseVector | None:
     """The sparse vector in `embedding`, if it has one."""
     if isinstance(embedding, HybridVector):
         return embedding.sparse

@@ -326,15 +326,16 @@ class Selection:
         )
 
 
-def check_batch_size(value: object) -> int:
-    """`value` as a batch size.
+def check_get_ids(ids: object) -> tuple[str, ...]:
+    """The ids of a `get`, each once.
 
     Raises:
-        InvalidQueryError: no positive integer.
+        InvalidQueryError: no list of ids.
     """
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise InvalidQueryError(f"batch_size must be a positive integer, not {shorten(value)}")
-    return value
+    checked = check_ids(ids, "ids")
+    if checked is None:
+        raise InvalidQueryError("ids must be a list of ids, not None")
+    return checked
 
 
 def check_delete_ids(ids: object) -> tuple[str, ...]:
@@ -343,9 +344,4 @@ def check_delete_ids(ids: object) -> tuple[str, ...]:
     Raises:
         InvalidQueryError: anything else.
     """
-    if isinstance(ids, str):
-        return (check_id(ids, "ids"),)
-    checked = check_ids(ids, "ids")
-    if checked is None:
-        raise InvalidQueryError("ids must be an id or a list of ids, not None")
-    return checked
+    return (check_id(ids, "ids"),) if isinstance(ids, str) else check_get_ids(ids)

@@ -167,7 +167,7 @@ class VectorStoreQuery:
     are a hybrid search fused by `ranker`, none is a listing by filter (score 0.0, ordered by id).
 
     Attributes:
-        embedding: The dense, sparse or hybrid query vector.
+        embedding: The dense, sparse or hybrid query vector; lists and arrays become float32.
         text: The full-text query.
         filters: What the metadata must fulfil.
         top_k: How many matches at the most; -1 for all of them.
@@ -184,7 +184,7 @@ class VectorStoreQuery:
         InvalidQueryError: a field is wrong; the message names it.
     """
 
-    embedding: Embedding | None = None
+    embedding: EmbeddingLike | None = None
     text: str | None = None
     filters: Filter | None = None
     top_k: int = 10
@@ -273,7 +273,10 @@ class VectorStore(ABC):
 
     @abstractmethod
     def get(self, ids: Sequence[str], *, include_deleted: bool = False) -> list[VectorEntry]:
-        """The rows with these ids and their vectors, in the order asked; unknown ids are left out."""
+        """The rows with these ids and their vectors, in the order asked.
+
+        Unknown ids are left out; a row whose id is repeated is given once.
+        """
 
     @abstractmethod
     def scan(
@@ -359,6 +362,7 @@ class VectorStore(ABC):
         include_deleted: bool = False,
     ) -> AsyncIterator[VectorEntry]:
         """Async twin of `scan`."""
+        check_batch_size(batch_size)
         rows = self.scan(
             filters,
             ids=ids,
@@ -490,6 +494,17 @@ def check_top_k(value: object, name: str) -> int:
     if value < 1 and value != -1:
         raise InvalidQueryError(f"{name} must be at least 1, or -1 for all, not {value}")
     return int(value)
+
+
+def check_batch_size(value: object) -> int:
+    """`value` as a batch size.
+
+    Raises:
+        InvalidQueryError: no positive integer.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise InvalidQueryError(f"batch_size must be a positive integer, not {shorten(value)}")
+    return value
 
 
 def _check_leg_top_k(value: object) -> Mapping[Leg, int] | None:

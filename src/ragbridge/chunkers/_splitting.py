@@ -1,6 +1,6 @@
 """Cutting a text into spans that fit, each with some of the one before it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Final, TypeAlias
 
@@ -11,6 +11,8 @@ Splitter: TypeAlias = Callable[[str], list[tuple[int, str]]]
 
 TEXT: Final = "TextSplitter"
 MARKDOWN: Final = "MarkdownSplitter"
+
+_BLOCK: Final = 100_000
 
 
 @lru_cache(maxsize=256)
@@ -46,13 +48,33 @@ def split_text(
     """
     if len(text) <= size:
         return [(0, len(text))] if text.strip() else []
-    lead = lead if lead <= size // 2 else 0
-    cuts = splitter(kind, size - max(overlap, lead))(text)
-    ends = [offset + len(part) for offset, part in cuts]
+    lead = _with_blanks_after(text, lead)
+    lead = lead if lead + overlap <= size // 2 else 0
+    ends = _cut(text, kind, size - overlap - lead)
     return list(_reach_back(text, _join_blanks(text, ends, lead), size, overlap))
 
 
-def _join_blanks(text: str, ends: list[int], lead: int) -> list[Span]:
+def _cut(text: str, kind: str, capacity: int) -> Iterator[int]:
+    """Where the pieces of `text` end.
+
+    Block by block: the splitter takes time in the square of a text without sentences or lines.
+    """
+    split = splitter(kind, capacity)
+    length = max(_BLOCK, 2 * capacity)
+    start = 0
+    while start < len(text):
+        ends = [start + offset + len(part) for offset, part in split(text[start : start + length])]
+        if ends[-1] < len(text):
+            ends.pop()  # the last piece goes on in the next block
+        yield from ends
+        start = ends[-1]
+
+
+def _with_blanks_after(text: str, place: int) -> int:
+    return len(text) - len(text[place:].lstrip()) if place else 0
+
+
+def _join_blanks(text: str, ends: Iterable[int], lead: int) -> list[Span]:
     spans: list[Span] = []
     begin = 0
     for end in ends:

@@ -150,6 +150,10 @@ class MetadataFilter(Filter):
         object.__setattr__(self, "operator", _check_operator(operator))
         object.__setattr__(self, "value", _check_value(self.operator, value, self.key))
 
+    def __eq__(self, other: object) -> bool:
+        # By text, since Python's 1 == True, and a filter's is not.
+        return repr(self) == repr(other) if isinstance(other, MetadataFilter) else NotImplemented
+
     @property
     def path(self) -> tuple[str, ...]:
         """The key as a path: a top-level key is a path of one."""

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, TypeAlias
@@ -99,8 +99,16 @@ class SparseVector:
             )
 
     @classmethod
-    def from_dict(cls, weights: dict[int, float]) -> "SparseVector":
-        """From `{index: value}` in any order."""
+    def from_dict(cls, weights: Mapping[int, float]) -> "SparseVector":
+        """From `{index: value}` in any order.
+
+        Raises:
+            InvalidEmbeddingError: no mapping of integers to numbers.
+        """
+        if not isinstance(weights, Mapping) or not all(isinstance(key, int) for key in weights):
+            raise InvalidEmbeddingError(
+                f"weights must be a mapping of integers to numbers, not {shorten(weights)}"
+            )
         ordered = sorted(weights.items())
         return cls([index for index, _ in ordered], [value for _, value in ordered])
 
@@ -119,7 +127,12 @@ class SparseVector:
 
 
 def _sparse_indices(indices: object) -> NDArray[np.int64]:
-    array = np.asarray(indices)
+    try:
+        array = np.asarray(indices)
+    except ValueError as error:  # ragged lists
+        raise InvalidEmbeddingError(
+            f"indices must be a flat sequence of integers, not {shorten(indices)}"
+        ) from error
     if not array.size:
         return np.empty(0, np.int64)
     if array.ndim != 1 or array.dtype.kind not in "iu":
@@ -239,6 +252,20 @@ class EmbeddingProvider(ABC):
     async def aembed_query(self, text: str) -> Embedding:
         """Async twin of `embed_query`."""
         return (await self.abatch_embed_queries([text]))[0]
+
+
+def check_embeddings(
+    made: Sequence[EmbeddingLike], expected: int, provider: EmbeddingProvider
+) -> list[Embedding]:
+    """What `provider` made of `expected` chunks or queries, as embeddings.
+
+    Raises:
+        InvalidEmbeddingError: too few, too many, or one that is no vector.
+    """
+    name = type(provider).__name__
+    if len(made) != expected:
+        raise InvalidEmbeddingError(f"{name} made {len(made)} embeddings of {expected} texts")
+    return [as_embedding(vector, f"an embedding of {name}") for vector in made]
 
 
 _WORD: Final = re.compile(r"\w+")

@@ -18,6 +18,7 @@ RagbridgeError
     ├── StoreLockedError            another process holds the file
     ├── StoreClosedError            the store was closed
     └── PartialWriteError           a bulk write stopped in the middle: which ids are in, which are not
+        └── PartialIngestError      an ingest did: which documents are complete, which are not
 ```
 
 InvalidInputError is no ValueError on purpose: pydantic turns a ValueError raised inside any model
@@ -36,6 +37,7 @@ __all__ = [
     "InvalidInputError",
     "InvalidQueryError",
     "MissingDependencyError",
+    "PartialIngestError",
     "PartialWriteError",
     "RagbridgeError",
     "StoreClosedError",
@@ -129,6 +131,27 @@ class PartialWriteError(VectorStoreError):
         super().__init__(message)
         self.written = list(written)
         self.not_written = list(not_written)
+
+
+class PartialIngestError(PartialWriteError):
+    """An ingest stopped in the middle; the cause is chained.
+
+    `complete` holds the ids of the documents that are in as given, `incomplete` those of the others:
+    ingest them again. What was in the store of an incomplete document before is still there.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        written: Sequence[str] = (),
+        not_written: Sequence[str] = (),
+        complete: Sequence[str] = (),
+        incomplete: Sequence[str] = (),
+    ) -> None:
+        super().__init__(message, written=written, not_written=not_written)
+        self.complete = list(complete)
+        self.incomplete = list(incomplete)
 
 
 def missing_dependency(package: str, extra: str) -> MissingDependencyError:

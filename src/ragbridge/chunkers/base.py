@@ -83,7 +83,7 @@ class TextChunker(Chunker):
         """
         _check_document(document)
         if not is_text(document):
-            return [whole_chunk(document)]
+            return whole_document(document)
         text, pieces = self._split(document.content)
         return [
             TextChunk(
@@ -116,16 +116,14 @@ def is_text(document: Document) -> bool:
     return isinstance(document.content, str) and not media
 
 
-def whole_chunk(document: Document) -> Chunk:
-    """All of `document` as one chunk."""
-    kind = TextChunk if is_text(document) else Chunk
-    return kind(
-        type="text-chunk" if is_text(document) else f"{document.type}-chunk",
-        content=document.content,
-        metadata=document.metadata,
-        document_id=document.id,
-        index=0,
-    )
+def whole_document(document: Document) -> list[Chunk]:
+    """All of `document` as one chunk; blank text has none."""
+    given = {"content": document.content, "metadata": document.metadata, "index": 0}
+    if not is_text(document):
+        return [Chunk(type=f"{document.type}-chunk", document_id=document.id, **given)]
+    if not document.content.strip():
+        return []
+    return [TextChunk(document_id=document.id, start=0, end=len(document.content), **given)]
 
 
 def check_sizes(chunk_size: object, chunk_overlap: object) -> None:

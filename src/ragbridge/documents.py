@@ -4,6 +4,7 @@ After the Ballerina proposal "Abstractions for Retrieval-Augmented Generation": 
 content with metadata, a `Chunk` is a part of one that is embedded and stored on its own.
 """
 
+from base64 import urlsafe_b64decode
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import chain
@@ -20,6 +21,7 @@ from pydantic import (
     JsonValue,
     ModelWrapValidatorHandler,
     ValidationError,
+    ValidationInfo,
     model_validator,
 )
 
@@ -160,7 +162,7 @@ def is_plain_json(values: Iterable[object]) -> bool:
     A fast look at many rows at once, level by level. Where it says no, `validate_metadata` decides,
     converts, and names what is wrong.
     """
-    level = list(values)
+    level: list[Any] = list(values)
     for _ in range(_MAX_DEPTH):
         kinds = set(map(type, level))
         of_kind = {kind: [value for value in level if type(value) is kind] for kind in kinds}
@@ -231,8 +233,19 @@ def _validate_content(value: str) -> str:
     return _text(value, "content")
 
 
+def _validate_type(value: str) -> str:
+    return _text(value, "type")
+
+
+def _decode_bytes(value: object, info: ValidationInfo) -> object:
+    # Our wrapping validator hides from pydantic's own `val_json_bytes` that the input was JSON.
+    return urlsafe_b64decode(value) if info.mode == "json" and isinstance(value, str) else value
+
+
 Id = Annotated[str | None, BeforeValidator(_validate_id)]
+TypeName = Annotated[str, Field(min_length=1), AfterValidator(_validate_type)]
 Text = Annotated[str, AfterValidator(_validate_content)]
+Bytes = Annotated[bytes, BeforeValidator(_decode_bytes)]
 
 
 class Document(BaseModel):
@@ -250,12 +263,10 @@ class Document(BaseModel):
         InvalidDocumentError: a field or a metadata value is wrong; the message names it.
     """
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", ser_json_bytes="base64", val_json_bytes="base64", strict=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_bytes="base64", strict=True)
 
     id: Id = None
-    type: str = Field(default="document", min_length=1)
+    type: TypeName = "document"
     content: Any
     metadata: Metadata = Field(default_factory=dict)
 
@@ -275,36 +286,36 @@ class Document(BaseModel):
 class TextDocument(Document):
     """Text: plain, Markdown, HTML, as its metadata's `mime_type` or `file_name` says."""
 
-    type: str = "text"
+    type: TypeName = "text"
     content: Text
 
 
 class ImageDocument(Document):
     """An image: its bytes, or the URL where it lies."""
 
-    type: str = "image"
+    type: TypeName = "image"
     content: bytes | Text
 
 
 class AudioDocument(Document):
     """Audio: its bytes, or the URL where it lies."""
 
-    type: str = "audio"
+    type: TypeName = "audio"
     content: bytes | Text
 
 
 class FileDocument(Document):
     """A file of any kind: its bytes, or the URL or path where it lies."""
 
-    type: str = "file"
+    type: TypeName = "file"
     content: bytes | Text
 
 
 class BinaryDocument(Document):
     """Bytes of no particular kind."""
 
-    type: str = "binary"
-    content: bytes
+    type: TypeName = "binary"
+    content: Bytes
 
 
 class Chunk(Document):
@@ -317,7 +328,7 @@ class Chunk(Document):
         end: Where it ends there (exclusive), or None.
     """
 
-    type: str = "chunk"
+    type: TypeName = "chunk"
     document_id: Id = None
     index: int | None = Field(default=None, ge=0, le=_INT64_MAX)
     start: int | None = Field(default=None, ge=0, le=_INT64_MAX)
@@ -327,5 +338,5 @@ class Chunk(Document):
 class TextChunk(Chunk):
     """A piece of text."""
 
-    type: str = "text-chunk"
+    type: TypeName = "text-chunk"
     content: Text

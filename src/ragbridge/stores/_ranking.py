@@ -142,16 +142,20 @@ def maximal_marginal_relevance(
     Documents and Producing Summaries", SIGIR 1998.
 
     Raises:
-        InvalidQueryError: k is below 1, or lambda_mult outside [0, 1].
+        InvalidQueryError: k is below 1, lambda_mult outside [0, 1], or dimensions differ.
     """
-    if k < 1:
-        raise InvalidQueryError(f"k must be at least 1, not {shorten(k)}")
+    if not isinstance(k, int | np.integer) or isinstance(k, bool) or k < 1:
+        raise InvalidQueryError(f"k must be a positive integer, not {shorten(k)}")
     if not _is_number(lambda_mult) or not 0 <= lambda_mult <= 1:
         raise InvalidQueryError(f"lambda_mult must lie in [0, 1], not {shorten(lambda_mult)}")
-    matrix = _unit_rows(candidates)
+    matrix, unit_query = _unit_rows(candidates), _unit_rows([query])
     if not len(matrix):
         return []
-    relevance = matrix @ _unit_rows([query])[0]
+    if matrix.shape[1] != unit_query.shape[1]:
+        raise InvalidQueryError(
+            f"candidates have dimension {matrix.shape[1]}, but the query has {unit_query.shape[1]}"
+        )
+    relevance = matrix @ unit_query[0]
     chosen = [int(np.argmax(relevance))]
     redundancy = matrix @ matrix[chosen[0]]
     while len(chosen) < min(k, len(matrix)):
@@ -163,7 +167,10 @@ def maximal_marginal_relevance(
 
 
 def _unit_rows(rows: Any) -> NDArray[np.float64]:
-    matrix = np.atleast_2d(np.asarray(rows, dtype=np.float64))
+    try:
+        matrix = np.atleast_2d(np.asarray(rows, dtype=np.float64))
+    except (TypeError, ValueError) as error:
+        raise InvalidQueryError("vectors must be numbers, and of one dimension") from error
     if not matrix.size:
         return np.empty((0, 0))
     norms = np.linalg.norm(matrix, axis=1, keepdims=True)

@@ -19,8 +19,7 @@ with `ReferenceVectorStore`, never with the store under test.
 | class | proves |
 |---|---|
 | `VectorStoreConformance` | all that every store promises, with dense vectors |
-| `ScoreTests` | the part of it about scores: run it once for each metric |
-| `FilterTests` | the part of it about filters |
+| `AddTests`, `QueryTests`, `ScoreTests`, `ReadTests`, `DeleteTests`, `LifecycleTests`, `RoundTripTests`, `InjectionTests`, `FilterTests` | its parts; run `ScoreTests` once for each metric |
 | `SparseTests` | sparse vectors; the store must hold nothing else |
 | `FullTextTests` | full-text search |
 | `HybridTests` | several legs at once; the store holds dense and sparse vectors |
@@ -28,37 +27,33 @@ with `ReferenceVectorStore`, never with the store under test.
 Needs pytest and hypothesis.
 """
 
-from ragbridge.errors import MissingDependencyError
-
-try:
-    import hypothesis  # noqa: F401 - only to see whether it is there
-    import pytest
-except ImportError as error:
-    raise MissingDependencyError(
-        f"ragbridge.testing needs {error.name}; run: pip install pytest hypothesis", name=error.name
-    ) from error
-
-pytest.register_assert_rewrite(f"{__name__}._suite")
-
-from ragbridge.testing._filter_tables import FILTER_TABLES, FilterTable  # noqa: E402
-from ragbridge.testing._reference import ReferenceVectorStore  # noqa: E402
-from ragbridge.testing._suite.adding import AddTests  # noqa: E402 - after the registration above
-from ragbridge.testing._suite.deleting import DeleteTests  # noqa: E402
-from ragbridge.testing._suite.filtering import FilterTests  # noqa: E402
-from ragbridge.testing._suite.injection import InjectionTests  # noqa: E402
-from ragbridge.testing._suite.legs import FullTextTests, HybridTests, SparseTests  # noqa: E402
-from ragbridge.testing._suite.lifecycle import LifecycleTests  # noqa: E402
-from ragbridge.testing._suite.querying import QueryTests, ScoreTests  # noqa: E402
-from ragbridge.testing._suite.reading import ReadTests  # noqa: E402
-from ragbridge.testing._suite.round_trip import RoundTripTests  # noqa: E402
+from ragbridge.testing import _requirements  # noqa: F401 - before anything that needs them
+from ragbridge.testing._filter_tables import FILTER_TABLES, FilterTable
+from ragbridge.testing._reference import ReferenceVectorStore
+from ragbridge.testing._suite.adding import AddTests
+from ragbridge.testing._suite.deleting import DeleteTests
+from ragbridge.testing._suite.filtering import FilterTests
+from ragbridge.testing._suite.injection import InjectionTests
+from ragbridge.testing._suite.legs import FullTextTests, HybridTests, SparseTests
+from ragbridge.testing._suite.lifecycle import LifecycleTests
+from ragbridge.testing._suite.querying import QueryTests, ScoreTests
+from ragbridge.testing._suite.reading import ReadTests
+from ragbridge.testing._suite.round_trip import RoundTripTests
 
 __all__ = [
     "FILTER_TABLES",
+    "AddTests",
+    "DeleteTests",
     "FilterTable",
     "FilterTests",
     "FullTextTests",
     "HybridTests",
+    "InjectionTests",
+    "LifecycleTests",
+    "QueryTests",
+    "ReadTests",
     "ReferenceVectorStore",
+    "RoundTripTests",
     "ScoreTests",
     "SparseTests",
     "VectorStoreConformance",

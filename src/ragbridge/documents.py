@@ -165,7 +165,9 @@ def is_plain_json(values: Iterable[object]) -> bool:
     level: list[Any] = list(values)
     for _ in range(_MAX_DEPTH):
         kinds = set(map(type, level))
-        of_kind = {kind: [value for value in level if type(value) is kind] for kind in kinds}
+        of_kind: dict[type, list[Any]] = {
+            kind: [value for value in level if type(value) is kind] for kind in kinds
+        }
         if not all(kind in _LOOKS and _LOOKS[kind](same) for kind, same in of_kind.items()):
             return False
         level = [

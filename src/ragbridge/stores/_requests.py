@@ -8,6 +8,7 @@ import numpy as np
 
 from ragbridge.embeddings import Vector, dense_part, sparse_part
 from ragbridge.errors import (
+    InvalidConfigError,
     InvalidEmbeddingError,
     InvalidInputError,
     InvalidQueryError,
@@ -34,6 +35,20 @@ DEFAULT_LEG_TOP_K = 100
 _MAX_SQUARED_NORM = float(np.finfo(np.float32).max)
 _MIN_SQUARED_NORM = float(np.finfo(np.float32).tiny)
 _ROWS_AT_ONCE = 2048
+
+
+def check_metric(value: object) -> SimilarityMetric:
+    """`value` as a metric: one, or its name.
+
+    Raises:
+        InvalidConfigError: anything else.
+    """
+    try:
+        return SimilarityMetric(value)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise InvalidConfigError(
+            f"metric must be one of {', '.join(SimilarityMetric)}, not {shorten(value)}"
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,160 @@
+"""VectorEntry <-> columns: how the chunks of a table are kept, and built again when they are read."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import compress
+from sys import intern
+from typing import Any, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ragbridge.documents import Chunk, JsonValue
+from ragbridge.stores.base import VectorEntry
+from ragbridge.stores.memory._arrays import Mask, put_at_end
+from ragbridge.stores.memory.columns import Path
+
+DOCUMENT_ID: Final[Path] = ()
+"""The path under which `Rows.values` gives document ids: no metadata path is empty."""
+
+_LISTS: Final = (
+    "id",
+    "document_id",
+    "chunk_id",
+    "class",
+    "type",
+    "content",
+    "metadata",
+    "framework_data",
+)
+_ARRAYS: Final = {"index": np.int64, "start": np.int64, "end": np.int64, "deleted": np.bool_}
+_NONE: Final = -1  # among indexes, starts and ends, which are never negative
+
+
+class Rows:
+    """The columns of a table apart from its vectors: appended to, never changed.
+
+    Metadata are packed as `(keys, value, value, ...)`, where rows with the same keys share them.
+    Nothing that a caller can still change is kept, and nothing that is kept is handed out.
+    """
+
+    def __init__(self) -> None:
+        self._lists: dict[str, list[Any]] = {name: [] for name in _LISTS}
+        self._arrays: dict[str, NDArray[Any]] = {
+            name: np.empty(0, dtype) for name, dtype in _ARRAYS.items()
+        }
+        self._keys: dict[tuple[str, ...], tuple[str, ...]] = {}
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """The rows' ids."""
+        return self._lists["id"]
+
+    @property
+    def contents(self) -> Sequence[Any]:
+        """The chunks' contents."""
+        return self._lists["content"]
+
+    @property
+    def deleted(self) -> Mask:
+        """Which rows are soft-deleted."""
+        return self._arrays["deleted"]
+
+    def append(self, size: int, rows: Mapping[str, VectorEntry]) -> None:
+        """Put `rows` by id into the rows from `size` on."""
+        for name, values in self._encode(rows).items():
+            if name in self._lists:
+                self._lists[name][size:] = values
+            else:
+                self._arrays[name] = put_at_end(self._arrays[name], size, values)
+
+    def _encode(self, rows: Mapping[str, VectorEntry]) -> dict[str, Sequence[Any]]:
+        entries = list(rows.values())
+        chunks = [entry.chunk for entry in entries]
+        return {
+            "id": list(rows),
+            "document_id": [chunk.document_id for chunk in chunks],
+            "chunk_id": [chunk.id for chunk in chunks],
+            "class": [type(chunk) for chunk in chunks],
+            "type": [intern(chunk.type) for chunk in chunks],
+            "content": [_own(chunk.content) for chunk in chunks],
+            "metadata": [self._pack(chunk.metadata) for chunk in chunks],
+            "framework_data": [_to_json(entry.framework_data) for entry in entries],
+            "index": _without_none(chunk.index for chunk in chunks),
+            "start": _without_none(chunk.start for chunk in chunks),
+            "end": _without_none(chunk.end for chunk in chunks),
+            "deleted": [entry.deleted for entry in entries],
+        }
+
+    def fields(self, slot: int) -> dict[str, Any]:
+        """What makes a row's VectorEntry, apart from its embedding."""
+        row = {name: values[slot] for name, values in self._lists.items()}
+        return {
+            "id": row["id"],
+            "chunk": self._chunk(slot, row),
+            "framework_data": json.loads(row["framework_data"] or "{}"),
+            "deleted": bool(self.deleted[slot]),
+        }
+
+    def _chunk(self, slot: int, row: Mapping[str, Any]) -> Chunk:
+        chunk: Chunk = row["class"](  # which copies the metadata
+            id=row["chunk_id"],
+            type=row["type"],
+            content=_own(row["content"]),
+            metadata=_unpack(row["metadata"]),
+            document_id=row["document_id"],
+            index=self._place("index", slot),
+            start=self._place("start", slot),
+            end=self._place("end", slot),
+        )
+        return chunk
+
+    def _place(self, name: str, slot: int) -> int | None:
+        place = int(self._arrays[name][slot])
+        return None if place == _NONE else place
+
+    def values(self, path: Path, start: int, stop: int) -> Sequence[Any]:
+        """What lies under a metadata path in the rows from `start` to before `stop`."""
+        if path == DOCUMENT_ID:
+            return self._lists["document_id"][start:stop]
+        key, *inner = path
+        places = {keys: keys.index(key) + 1 for keys in list(self._keys) if key in keys}
+        packed = self._lists["metadata"][start:stop]
+        found = [row[places[row[0]]] if row[0] in places else None for row in packed]
+        for part in inner:
+            found = [value.get(part) if type(value) is dict else None for value in found]
+        return found
+
+    def select(self, keep: Mask) -> Self:
+        """The rows that are kept, among the first `len(keep)`."""
+        kept = type(self)()
+        kept._lists = {name: list(compress(values, keep)) for name, values in self._lists.items()}
+        kept._arrays = {name: values[: len(keep)][keep] for name, values in self._arrays.items()}
+        kept._keys = {keys: keys for keys, *_ in kept._lists["metadata"]}
+        return kept
+
+    def _pack(self, metadata: Mapping[str, JsonValue]) -> tuple[Any, ...]:
+        keys = tuple(metadata)
+        return (self._keys.setdefault(keys, keys), *map(_own, metadata.values()))
+
+
+def _unpack(packed: tuple[Any, ...]) -> dict[str, JsonValue]:
+    keys, *values = packed
+    return dict(zip(keys, values, strict=True))
+
+
+def _own(value: Any) -> Any:
+    """`value`, with lists and dicts copied all the way down."""
+    if type(value) is list:
+        return [_own(item) for item in value]
+    if type(value) is dict:
+        return {key: _own(item) for key, item in value.items()}
+    return value
+
+
+def _without_none(places: Iterable[int | None]) -> list[int]:
+    return [_NONE if place is None else place for place in places]
+
+
+def _to_json(framework_data: dict[str, JsonValue]) -> str | None:
+    return json.dumps(framework_data, ensure_ascii=False) if framework_data else None

@@ -4,10 +4,11 @@ import asyncio
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from ragbridge._ingest import IngestPlan, aplan_ingest, plan_ingest
 from ragbridge._progress import progress_bar
+from ragbridge._rendering import render_chunks
 from ragbridge._twins import Step, Work, arun, run
 from ragbridge.chunkers import AUTO, Chunker
 from ragbridge.documents import Chunk, Document
@@ -15,7 +16,6 @@ from ragbridge.embeddings import Embedding, EmbeddingProvider, check_embeddings
 from ragbridge.errors import (
     EntryNotFoundError,
     InvalidConfigError,
-    InvalidDocumentError,
     InvalidQueryError,
     shorten,
 )
@@ -33,9 +33,6 @@ from ragbridge.stores.base import (
 __all__ = ["KnowledgeBase", "VectorKnowledgeBase"]
 
 T = TypeVar("T")
-
-DEFAULT_BATCH_SIZE: Final = 256
-"""Chunks: large enough that a model and a store work at their pace, small enough for their limits."""
 
 
 class KnowledgeBase(Retriever):
@@ -70,7 +67,7 @@ class VectorKnowledgeBase(VectorRetriever, KnowledgeBase):
             searches are full text.
         chunker: Makes chunks of documents, by default as their type demands (see `AUTO`). None
             makes one chunk of each.
-        batch_size: How many chunks are embedded and written at once.
+        batch_size: How many chunks are embedded and written at once: more cost memory, fewer time.
         mode: How to search; see `VectorRetriever`.
         ranker: Fuses the legs of a hybrid search.
 
@@ -85,7 +82,7 @@ class VectorKnowledgeBase(VectorRetriever, KnowledgeBase):
         embedding_provider: EmbeddingProvider | None = None,
         *,
         chunker: Chunker | None = AUTO,
-        batch_size: int = DEFAULT_BATCH_SIZE,
+        batch_size: int = 256,
         mode: SearchMode | str | None = None,
         ranker: Ranker = DEFAULT_RANKER,
     ) -> None:
@@ -296,38 +293,6 @@ class VectorKnowledgeBase(VectorRetriever, KnowledgeBase):
     ) -> Work[list[T]]:
         step: Step[list[T]] = Step(_read, _aread, self.vector_store, document_ids, take)
         return (yield from step)
-
-
-def render_chunks(chunks: Sequence[Chunk]) -> str:
-    """The text that `chunks` were cut from; see `VectorKnowledgeBase.render`.
-
-    Raises:
-        InvalidDocumentError: a chunk is no text.
-    """
-    parts: list[str] = []
-    covered = 0
-    for chunk in sorted(chunks, key=_place):
-        text = _text_of(chunk)
-        if chunk.start is None or chunk.start > covered:
-            parts.append("\n" + text if parts else text)
-        else:
-            parts.append(text[covered - chunk.start :])
-        if chunk.start is not None:
-            covered = max(covered, chunk.start + len(text))
-    return "".join(parts)
-
-
-def _place(chunk: Chunk) -> tuple[bool, int, int]:
-    return chunk.start is None, chunk.start or 0, chunk.index or 0
-
-
-def _text_of(chunk: Chunk) -> str:
-    if not isinstance(chunk.content, str):
-        raise InvalidDocumentError(
-            f"document {chunk.document_id!r} has a chunk that is no text ({chunk.type}); "
-            "only text can be rendered"
-        )
-    return chunk.content
 
 
 def _read(

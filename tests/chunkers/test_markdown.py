@@ -3,7 +3,7 @@ from hypothesis import given
 
 from chunk_properties import assert_covers, sizes, texts
 from ragbridge.chunkers import MarkdownChunker
-from ragbridge.chunkers.markdown import find_headings, front_matter_length, line_starts
+from ragbridge.chunkers.markdown import _find_headings, front_matter_length, line_starts
 from ragbridge.documents import TextDocument
 
 
@@ -13,7 +13,7 @@ def chunk(text, size=1000, overlap=150, **metadata):
 
 
 def headings(text):
-    return [(heading.level, heading.title) for heading in find_headings(text)]
+    return [(heading.level, heading.title) for heading in _find_headings(text)]
 
 
 @given(texts, sizes)
@@ -24,10 +24,10 @@ def test_chunks_cover_the_text(text, sizes):
 @given(texts, sizes)
 def test_no_chunk_goes_on_past_a_heading_with_text_before_it(text, sizes):
     parts = chunk(text, *sizes)
-    for heading in find_headings(text):
+    for heading in _find_headings(text):
         for part in parts:
             if part.start < heading.start < part.end:
-                above = [other for other in find_headings(text) if other.end <= heading.start]
+                above = [other for other in _find_headings(text) if other.end <= heading.start]
                 bare = text[part.start : heading.start]
                 for other in above:
                     bare = bare.replace(text[other.start : other.end], "")
@@ -96,7 +96,7 @@ def test_headings_are_those_of_the_document(text, found):
 
 def test_headings_stand_where_they_say():
     text = "---\nt: 1\n---\r\n\r\nPara\rText\n===\n\n## 漢字 😀\r\nBody\n"
-    places = [text[heading.start : heading.end] for heading in find_headings(text)]
+    places = [text[heading.start : heading.end] for heading in _find_headings(text)]
     assert places == ["Para\rText\n===\n", "## 漢字 😀\r\n"]
 
 

@@ -17,6 +17,8 @@ from ragbridge.documents import (
 )
 from ragbridge.errors import InvalidConfigError, InvalidDocumentError, shorten
 
+__all__ = ["Chunker", "TextChunker"]
+
 DEFAULT_CHUNK_SIZE: Final = 1000
 """Code points; about 250 tokens of English, which the small embedding models read without cutting."""
 
@@ -82,7 +84,7 @@ class TextChunker(Chunker):
             InvalidDocumentError: no document, a chunk, or text that cannot be read.
         """
         _check_document(document)
-        if not is_text(document):
+        if not _is_text(document):
             return whole_document(document)
         text, pieces = self._split(document.content)
         return [
@@ -110,7 +112,7 @@ class TextChunker(Chunker):
         return f"{type(self).__name__}({sizes})"
 
 
-def is_text(document: Document) -> bool:
+def _is_text(document: Document) -> bool:
     """Whether the content is text; a string in an image, audio or file document is its address."""
     media = isinstance(document, ImageDocument | AudioDocument | FileDocument)
     return isinstance(document.content, str) and not media
@@ -119,7 +121,7 @@ def is_text(document: Document) -> bool:
 def whole_document(document: Document) -> list[Chunk]:
     """All of `document` as one chunk; blank text has none."""
     given = {"content": document.content, "metadata": document.metadata, "index": 0}
-    if not is_text(document):
+    if not _is_text(document):
         return [Chunk(type=f"{document.type}-chunk", document_id=document.id, **given)]
     if not document.content.strip():
         return []

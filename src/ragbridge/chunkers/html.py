@@ -53,7 +53,7 @@ class HtmlChunker(TextChunker):
         _parse("")
 
     def _split(self, content: str) -> tuple[str, Iterable[Piece]]:
-        page = read_page(content)
+        page = _read_page(content)
         sections = find_sections(page.text, page.headings, page.title)
         return page.text, split_sections(
             page.text, sections, self.chunk_size, self.chunk_overlap, TEXT
@@ -61,7 +61,7 @@ class HtmlChunker(TextChunker):
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class _Page:
     """The visible text of an HTML page, its headings in that text, and its title."""
 
     text: str
@@ -81,17 +81,17 @@ def html_to_text(html: str) -> str:
         InvalidDocumentError: no parser can read it.
         MissingDependencyError: beautifulsoup4 is not installed.
     """
-    return read_page(html).text
+    return _read_page(html).text
 
 
-def read_page(html: str) -> Page:
+def _read_page(html: str) -> _Page:
     """The visible text, the headings and the title of `html`; see `html_to_text`."""
     soup = _parse(html)
     writer = _PageWriter()
     for node, entering in _walk(soup):
         writer.visit(node, entering)
     title = soup.title.get_text() if soup.title else ""
-    return Page("".join(writer.parts), writer.headings, " ".join(title.split()))
+    return _Page("".join(writer.parts), writer.headings, " ".join(title.split()))
 
 
 def _parse(html: str) -> "BeautifulSoup":

@@ -39,13 +39,13 @@ class MarkdownChunker(TextChunker):
         _parser(blocks=True)
 
     def _split(self, content: str) -> tuple[str, Iterable[Piece]]:
-        sections = find_sections(content, find_headings(content))
+        sections = find_sections(content, _find_headings(content))
         return content, split_sections(
             content, sections, self.chunk_size, self.chunk_overlap, MARKDOWN
         )
 
 
-def find_headings(markdown: str) -> list[Heading]:
+def _find_headings(markdown: str) -> list[Heading]:
     """The headings that begin a section, with their places in code points."""
     skipped = front_matter_length(markdown)
     lines = line_starts(markdown, skipped)

@@ -82,8 +82,12 @@ def test_import_contracts_hold():
 @pytest.mark.parametrize("name", LISTED)
 def test_all_is_sorted_and_true(name):
     module = importlib.import_module(name)
-    assert list(module.__all__) == sorted(set(module.__all__))
+    assert list(module.__all__) == sorted(set(module.__all__), key=constants_classes_functions)
     assert [each for each in module.__all__ if not hasattr(module, each)] == []
+
+
+def constants_classes_functions(name):
+    return not name.isupper(), not name[0].isupper(), name
 
 
 @pytest.mark.parametrize("name", PACKAGES)

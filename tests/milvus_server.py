@@ -80,8 +80,8 @@ class MilvusServer:
         token: str = "",
         start_timeout: float = 120.0,
     ) -> None:
-        self._temporary = data_dir is None
-        self._home = Path(tempfile.mkdtemp(prefix="milvus-")) if data_dir is None else data_dir
+        self._temporary: Path | None = None
+        self._data_dir = data_dir
         self._config = {
             "proxy.timeTickInterval": str(time_tick_ms),
             "common.session.ttl": "10",  # how long a restart waits for its dead predecessor
@@ -130,6 +130,12 @@ class MilvusServer:
         self._process.wait()
         self._process = None
 
+    @property
+    def _home(self) -> Path:
+        if self._data_dir is None:
+            self._data_dir = self._temporary = Path(tempfile.mkdtemp(prefix="milvus-"))
+        return self._data_dir
+
     @contextlib.contextmanager
     def pause(self) -> Iterator[None]:
         """Within the block the server hangs: connections are accepted, nothing is answered."""
@@ -159,7 +165,8 @@ class MilvusServer:
     def _remove(self) -> None:
         self.kill()
         if self._temporary:
-            shutil.rmtree(self._home, ignore_errors=True)
+            shutil.rmtree(self._temporary, ignore_errors=True)
+            self._data_dir = self._temporary = None
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process is None:

@@ -261,7 +261,7 @@ def check_kind(value: object, kind: type, name: str) -> None:
         InvalidConfigError: `value` is no `kind`.
     """
     if not isinstance(value, kind):
-        raise InvalidConfigError(f"{name} must be a {kind.__name__}, not {shorten(value)}")
+        raise InvalidConfigError(f"{name} must be of type {kind.__name__}, not {shorten(value)}")
 
 
 def _resolve_mode(mode: object, provider: EmbeddingProvider | None) -> SearchMode | None:

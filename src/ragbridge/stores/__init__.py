@@ -5,7 +5,7 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import Any, Final
 
-from ragbridge.errors import InvalidConfigError, shorten
+from ragbridge.errors import InvalidConfigError, MissingDependencyError, shorten
 from ragbridge.stores.base import VectorStore
 
 __all__ = ["KNOWN_STORES", "create_vector_store"]
@@ -48,6 +48,8 @@ def _find_class(store_type: object) -> type[VectorStore]:
     module_name, _, class_name = KNOWN_STORES.get(store_type, store_type).partition(":")
     try:
         found = getattr(import_module(module_name), class_name)
+    except MissingDependencyError:
+        raise
     except (ImportError, AttributeError, ValueError) as error:
         raise InvalidConfigError(f"cannot find the store {store_type!r}: {error}") from error
     if not (isinstance(found, type) and issubclass(found, VectorStore)):

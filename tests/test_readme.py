@@ -1,7 +1,6 @@
 """Every snippet of the README does what the README says."""
 
 import json
-import os
 import re
 import shlex
 import subprocess
@@ -30,7 +29,7 @@ def test_every_block_is_of_a_kind_that_is_run():
 def test_python_snippets_run_in_one_go(tmp_path, monkeypatch, capsys):
     """They build on one another, as a reader would type them; `# ->` comments show what is printed."""
     monkeypatch.chdir(tmp_path)
-    os.symlink(ROOT / "examples", "examples")
+    Path("examples").symlink_to(ROOT / "examples")
     names = {}
     for script in SCRIPTS:
         exec(compile(script, "README.md", "exec"), names)
@@ -41,7 +40,7 @@ def test_python_snippets_run_in_one_go(tmp_path, monkeypatch, capsys):
 def test_the_main_command_finds_wireless_headphones_under_100_dollars(tmp_path):
     install, command = COMMANDS[0].split(" && .venv/bin/ragbridge ")
     assert install == "python3 -m venv .venv && .venv/bin/pip install -q '.[cli]'"
-    os.symlink(ROOT / "examples", tmp_path / "examples")
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
     program = Path(sys.executable).parent / "ragbridge"
     result = subprocess.run(
         [program, *shlex.split(command), "--json"],
@@ -55,7 +54,7 @@ def test_the_main_command_finds_wireless_headphones_under_100_dollars(tmp_path):
 
 
 def test_the_commands_on_the_store_it_made(tmp_path):
-    os.symlink(ROOT / "examples", tmp_path / "examples")
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
     bin_directory = Path(sys.executable).parent
     for line in COMMANDS[0:1] + [
         line for line in COMMANDS if line.startswith(".venv/bin/ragbridge")

@@ -6,7 +6,8 @@ from uuid import uuid4
 
 import numpy as np
 
-from ragbridge.embeddings import Vector, dense_part, sparse_part
+from ragbridge._filter_tree import TRUE, normalize
+from ragbridge.embeddings import Vector, dense_part, dense_parts, sparse_part
 from ragbridge.errors import (
     InvalidConfigError,
     InvalidEmbeddingError,
@@ -15,7 +16,7 @@ from ragbridge.errors import (
     UnsupportedQueryError,
     shorten,
 )
-from ragbridge.filters import Filter, MetadataFilters, matches
+from ragbridge.filters import Filter, matches
 from ragbridge.stores._contents import check_contents
 from ragbridge.stores._ranking import WeightedRanker
 from ragbridge.stores.base import (
@@ -140,11 +141,15 @@ def _check_shape(entry: VectorEntry, position: int, shape: VectorShape) -> None:
             "embed all rows with the same model"
         )
     sparse = sparse_part(entry.embedding)
-    if sparse is not None and (not sparse.values.size or sparse.values.min() <= 0):
+    if sparse is not None and not _is_positive(sparse.values):
         raise InvalidEmbeddingError(
             f"entries[{position}] (id {entry.id!r}) has an empty or non-positive sparse vector; "
             "leave zeros out, and give at least one positive weight"
         )
+
+
+def _is_positive(weights: Vector) -> bool:
+    return bool(weights.size and np.isfinite(weights).all() and weights.min() > 0)
 
 
 def _check_dense(
@@ -152,8 +157,9 @@ def _check_dense(
 ) -> None:
     if shape.dimension is None:
         return
-    for start in range(0, len(entries), _ROWS_AT_ONCE):
-        part = [dense_part(entry.embedding) for entry in entries[start : start + _ROWS_AT_ONCE]]
+    vectors = dense_parts([entry.embedding for entry in entries])
+    for start in range(0, len(vectors), _ROWS_AT_ONCE):
+        part = vectors[start : start + _ROWS_AT_ONCE]
         rows = np.array(part, dtype=np.float32)
         with np.errstate(over="ignore", invalid="ignore"):
             squared = np.einsum("ij,ij->i", rows, rows)
@@ -318,8 +324,8 @@ class Selection:
             InvalidQueryError: nothing restricts it.
         """
         selection = cls.of(filters, ids, document_ids, include_deleted=True)
-        empty = isinstance(selection.filters, MetadataFilters) and not selection.filters.filters
-        if (selection.filters is None or empty) and selection.ids is selection.document_ids is None:
+        listed = selection.ids is not None or selection.document_ids is not None
+        if not listed and normalize(selection.filters) == TRUE:
             raise InvalidQueryError(
                 "delete_by_filter needs filters, ids or document_ids that restrict it; "
                 "clear() empties a store"

@@ -216,6 +216,8 @@ class VectorStoreQuery:
             raise InvalidQueryError(
                 f"min_score must be a finite number or None, not {shorten(self.min_score)}"
             )
+        if not isinstance(self.options, Mapping):
+            raise InvalidQueryError(f"options must be a mapping, not {shorten(self.options)}")
 
     @property
     def legs(self) -> tuple[Leg, ...]:

@@ -102,7 +102,17 @@ class DeleteTests(StoreSuite):
         assert remaining(store) == [f"r{n}" for n in range(6) if n not in numbers]
         assert store.delete_by_filter(**selection) == 0
 
-    @pytest.mark.parametrize("filters", [None, MetadataFilters(), MetadataFilters(condition="or")])
+    @pytest.mark.parametrize(
+        "filters",
+        [
+            None,
+            MetadataFilters(),
+            MetadataFilters(condition="or"),
+            MetadataFilters([MetadataFilters()]),
+            where("n").not_in([]),
+        ],
+        ids=str,
+    )
     def test_delete_by_filter_refuses_to_empty_a_store(
         self, store: VectorStore, filters: Any
     ) -> None:

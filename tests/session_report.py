@@ -22,11 +22,12 @@ class SessionReport:
         self._forbidden: list[str] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.skipped and not hasattr(report, "wasxfail"):
+        expected = hasattr(report, "wasxfail")
+        if report.skipped and not expected:
             self._note_skip(report)
         store = dict(report.user_properties).get("store")
         if store and (report.when == "call" or not report.passed):
-            self._outcomes[str(store)][report.outcome] += 1
+            self._outcomes[str(store)]["xfailed" if expected else report.outcome] += 1
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.skipped:
@@ -46,7 +47,7 @@ class SessionReport:
         if self._outcomes:
             terminalreporter.section("tests per store")
         for store, outcomes in sorted(self._outcomes.items()):
-            counts = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
+            counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))
             terminalreporter.line(f"store {store}: {counts}")
         if self._forbidden and self._fail_on_skips:
             terminalreporter.section("skips that are not on the list in tests/session_report.py")

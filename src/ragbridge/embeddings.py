@@ -196,6 +196,12 @@ def dense_part(embedding: EmbeddingLike | None) -> Vector | None:
     return embedding if isinstance(embedding, np.ndarray) else None
 
 
+def dense_parts(embeddings: Sequence[Embedding | None]) -> list[Vector]:
+    """The dense vectors of those embeddings that have one."""
+    parts = (e if type(e) is np.ndarray else dense_part(e) for e in embeddings)
+    return [part for part in parts if part is not None]
+
+
 def sparse_part(embedding: EmbeddingLike | None) -> SparseVector | None:
     """The sparse vector in `embedding`, if it has one."""
     if isinstance(embedding, HybridVector):

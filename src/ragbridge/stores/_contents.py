@@ -13,6 +13,7 @@ from ragbridge.errors import InvalidDocumentError
 from ragbridge.stores.base import VectorEntry
 
 _MAX_PLACE = 2**63 - 1
+_ROWS_AT_ONCE = 2048  # what stays in a processor's cache while it is looked at repeatedly
 
 
 def check_contents(entries: list[VectorEntry]) -> list[VectorEntry]:
@@ -24,7 +25,8 @@ def check_contents(entries: list[VectorEntry]) -> list[VectorEntry]:
         InvalidDocumentError: a chunk or its metadata became invalid, its content is neither text nor
             bytes nor JSON, or it has fields that no store keeps.
     """
-    if _are_valid(entries):
+    parts = range(0, len(entries), _ROWS_AT_ONCE)
+    if all(_are_valid(entries[start : start + _ROWS_AT_ONCE]) for start in parts):
         return entries
     return [_remake(entry, position) for position, entry in enumerate(entries)]
 

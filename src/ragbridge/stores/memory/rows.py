@@ -1,8 +1,8 @@
 """VectorEntry <-> columns: how the chunks of a table are kept, and built again when they are read."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import compress
+from collections.abc import Mapping, Sequence
+from itertools import chain, compress
 from sys import intern
 from typing import Any, Final, Self
 
@@ -28,6 +28,8 @@ _LISTS: Final = (
     "framework_data",
 )
 _ARRAYS: Final = {"index": np.int64, "start": np.int64, "end": np.int64, "deleted": np.bool_}
+_ROWS_AT_ONCE: Final = 2048  # what stays in a processor's cache while it is looked at repeatedly
+_CONTAINERS: Final = {list, dict}
 _NONE: Final = -1  # among indexes, starts and ends, which are never negative
 
 
@@ -62,28 +64,29 @@ class Rows:
 
     def append(self, size: int, rows: Mapping[str, VectorEntry]) -> None:
         """Put `rows` by id into the rows from `size` on."""
-        for name, values in self._encode(rows).items():
-            if name in self._lists:
-                self._lists[name][size:] = values
-            else:
-                self._arrays[name] = put_at_end(self._arrays[name], size, values)
+        given = list(rows.items())
+        for done in range(0, len(given), _ROWS_AT_ONCE):
+            for name, values in self._encode(given[done : done + _ROWS_AT_ONCE]).items():
+                if name in self._lists:
+                    self._lists[name][size + done :] = values
+                else:
+                    self._arrays[name] = put_at_end(self._arrays[name], size + done, values)
 
-    def _encode(self, rows: Mapping[str, VectorEntry]) -> dict[str, Sequence[Any]]:
-        entries = list(rows.values())
-        chunks = [entry.chunk for entry in entries]
+    def _encode(self, rows: Sequence[tuple[str, VectorEntry]]) -> dict[str, Sequence[Any]]:
+        chunks = [entry.chunk for _, entry in rows]
         return {
-            "id": list(rows),
+            "id": [row_id for row_id, _ in rows],
             "document_id": [chunk.document_id for chunk in chunks],
             "chunk_id": [chunk.id for chunk in chunks],
             "class": [type(chunk) for chunk in chunks],
             "type": [intern(chunk.type) for chunk in chunks],
-            "content": [_own(chunk.content) for chunk in chunks],
-            "metadata": [self._pack(chunk.metadata) for chunk in chunks],
-            "framework_data": [_to_json(entry.framework_data) for entry in entries],
-            "index": _without_none(chunk.index for chunk in chunks),
-            "start": _without_none(chunk.start for chunk in chunks),
-            "end": _without_none(chunk.end for chunk in chunks),
-            "deleted": [entry.deleted for entry in entries],
+            "content": _own_all([chunk.content for chunk in chunks]),
+            "metadata": self._pack([chunk.metadata for chunk in chunks]),
+            "framework_data": [_to_json(entry.framework_data) for _, entry in rows],
+            "index": _without_none([chunk.index for chunk in chunks]),
+            "start": _without_none([chunk.start for chunk in chunks]),
+            "end": _without_none([chunk.end for chunk in chunks]),
+            "deleted": [entry.deleted for _, entry in rows],
         }
 
     def fields(self, slot: int) -> dict[str, Any]:
@@ -133,14 +136,20 @@ class Rows:
         kept._keys = {keys: keys for keys, *_ in kept._lists["metadata"]}
         return kept
 
-    def _pack(self, metadata: Mapping[str, JsonValue]) -> tuple[Any, ...]:
-        keys = tuple(metadata)
-        return (self._keys.setdefault(keys, keys), *map(_own, metadata.values()))
+    def _pack(self, metadata: Sequence[dict[str, JsonValue]]) -> list[tuple[Any, ...]]:
+        if not _CONTAINERS.isdisjoint(map(type, chain.from_iterable(map(dict.values, metadata)))):
+            metadata = _own_all(metadata)
+        share = self._keys.setdefault
+        return [(share(keys := tuple(each), keys), *each.values()) for each in metadata]
 
 
 def _unpack(packed: tuple[Any, ...]) -> dict[str, JsonValue]:
     keys, *values = packed
     return dict(zip(keys, values, strict=True))
+
+
+def _own_all(values: Sequence[Any]) -> Sequence[Any]:
+    return values if _CONTAINERS.isdisjoint(map(type, values)) else [*map(_own, values)]
 
 
 def _own(value: Any) -> Any:
@@ -152,7 +161,7 @@ def _own(value: Any) -> Any:
     return value
 
 
-def _without_none(places: Iterable[int | None]) -> list[int]:
+def _without_none(places: Sequence[int | None]) -> list[int]:
     return [_NONE if place is None else place for place in places]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ragbridge._filter_tree import Leaf, Node, normalize
-from ragbridge.embeddings import Embedding, HybridVector, dense_part, sparse_part
+from ragbridge.embeddings import Embedding, HybridVector, dense_parts, sparse_part
 from ragbridge.filters import Operator
 from ragbridge.stores._requests import Selection, VectorShape
 from ragbridge.stores.base import SimilarityMetric, VectorEntry
@@ -49,7 +49,7 @@ class Table:
         """Put `rows` by id into the rows from `size` on; no reader looks there yet."""
         embeddings = [entry.embedding for entry in rows.values()]
         if self.dense:
-            self.dense.append(size, [v for v in map(dense_part, embeddings) if v is not None])
+            self.dense.append(size, dense_parts(embeddings))
         if self.sparse:
             self.sparse.append(size, [v for v in map(sparse_part, embeddings) if v is not None])
         self.rows.append(size, rows)

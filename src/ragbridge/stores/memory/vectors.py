@@ -1,7 +1,6 @@
 """The vectors of a table: dense ones in blocks, sparse ones end to end."""
 
 import threading
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -15,23 +14,24 @@ from ragbridge.stores.memory import scoring
 from ragbridge.stores.memory._arrays import Mask, Slots, put_at_end
 from ragbridge.stores.memory.scoring import Exact, Matrix
 
-_BLOCK_BYTES = 16 * 2**20
-_FIRST_BLOCK_ROWS = 64
+_SMALL_BYTES = 32 * 2**20
+_LARGE_BYTES = 256 * 2**20
+_FEWEST_ROWS = 64
 _ROWS_AT_ONCE = 1024  # what fits into a processor's cache while it is worked on
 
 
 class DenseRows:
-    """Dense float32 vectors, appended to blocks that are filled and never moved.
+    """Dense float32 vectors in a few large blocks, which are filled and never changed after.
 
-    Growing copies nothing, and takes at the most one block more than is filled, of which the system
-    hands out only the pages that are written.
+    While there are few rows, a larger block takes them over when they outgrow theirs; after that
+    blocks are added and nothing is copied any more. Of a block's room the system hands out only the
+    pages that are written, so that memory grows by small steps.
     """
 
     def __init__(self, dimension: int, metric: SimilarityMetric) -> None:
         self.dimension = dimension
         self.metric = metric
-        self._blocks: list[Matrix] = []
-        self._starts: list[int] = []
+        self._blocks: tuple[tuple[int, Matrix], ...] = ()  # each with its first row
         self._aids: Vector = np.empty(0, np.float32)
         self._largest_norm = 0.0
 
@@ -78,10 +78,10 @@ class DenseRows:
     def take(self, slots: Slots) -> Matrix:
         """Copies of some rows, shape (len(slots), dimension)."""
         taken = np.empty((len(slots), self.dimension), np.float32)
-        places = np.searchsorted(self._starts, slots, side="right") - 1
-        for place in np.unique(places).tolist():
-            here = places == place
-            taken[here] = self._blocks[place][slots[here] - self._starts[place]]
+        for start, block in self._blocks:
+            here = (slots >= start) & (slots < start + len(block))
+            if here.any():
+                taken[here] = block[slots[here] - start]
         return taken
 
     def select(self, keep: Mask) -> Self:
@@ -95,42 +95,43 @@ class DenseRows:
         return kept
 
     def _filled(self, size: int) -> Iterator[tuple[int, Matrix]]:
-        for start, block in zip(self._starts, self._blocks, strict=False):  # one may just be added
+        for start, block in self._blocks:
             if start < size:
                 yield start, block[: size - start]
 
     def _write(self, slot: int, rows: Matrix, expected: int) -> None:
         while len(rows):
-            start, block = self._block_of(slot, expected)
+            start, block = self._block_of(slot) or self._grow(slot, expected)
             room = block[slot - start :]
             room[: len(rows)] = rows[: len(room)]
             slot, expected, rows = slot + len(room), expected - len(room), rows[len(room) :]
 
-    def _block_of(self, slot: int, expected: int) -> tuple[int, Matrix]:
-        place = bisect_right(self._starts, slot) - 1
-        if place < 0 or slot - self._starts[place] >= len(self._blocks[place]):
-            wanted = max(expected, slot, _FIRST_BLOCK_ROWS)
-            self._add_block(
-                slot, np.empty((min(wanted, self._most_rows), self.dimension), np.float32)
-            )
-            place += 1
-        return self._starts[place], self._blocks[place]
+    def _block_of(self, slot: int) -> tuple[int, Matrix] | None:
+        return next((each for each in self._blocks if 0 <= slot - each[0] < len(each[1])), None)
 
-    def _add_block(self, start: int, block: Matrix) -> None:
-        self._blocks.append(block)
-        self._starts.append(start)
+    def _grow(self, size: int, expected: int) -> tuple[int, Matrix]:
+        if size > self._rows_in(_SMALL_BYTES):
+            block = self._empty(max(expected, min(size, self._rows_in(_LARGE_BYTES))))
+            self._blocks += ((size, block),)
+        else:
+            block = self._empty(max(size + expected, 2 * size, _FEWEST_ROWS))
+            for start, part in self._filled(size):
+                block[start : start + len(part)] = part
+            self._blocks = ((0, block),)
+        return self._blocks[-1]
 
     def _adopt(self, rows: Matrix) -> None:
-        if not self._blocks:
-            self._add_block(0, rows)
-        elif len(self._blocks[-1]) + len(rows) <= self._most_rows:
-            self._blocks[-1] = np.concatenate([self._blocks[-1], rows])
+        start, last = self._blocks[-1] if self._blocks else (0, rows[:0])
+        if len(last) + len(rows) <= self._rows_in(_SMALL_BYTES):
+            self._blocks = (*self._blocks[:-1], (start, np.concatenate([last, rows])))
         else:
-            self._add_block(self._starts[-1] + len(self._blocks[-1]), rows)
+            self._blocks += ((start + len(last), rows),)
 
-    @property
-    def _most_rows(self) -> int:
-        return max(1, _BLOCK_BYTES // (4 * self.dimension))
+    def _empty(self, rows: int) -> Matrix:
+        return np.empty((rows, self.dimension), np.float32)
+
+    def _rows_in(self, size: int) -> int:
+        return max(1, size // (4 * self.dimension))
 
 
 class SparseRows:

@@ -244,10 +244,10 @@ def _decode_bytes(value: object, info: ValidationInfo) -> object:
     return urlsafe_b64decode(value) if info.mode == "json" and isinstance(value, str) else value
 
 
-Id = Annotated[str | None, BeforeValidator(_validate_id)]
-TypeName = Annotated[str, Field(min_length=1), AfterValidator(_validate_type)]
-Text = Annotated[str, AfterValidator(_validate_content)]
-Bytes = Annotated[bytes, BeforeValidator(_decode_bytes)]
+_Id = Annotated[str | None, BeforeValidator(_validate_id)]
+_TypeName = Annotated[str, Field(min_length=1), AfterValidator(_validate_type)]
+_Text = Annotated[str, AfterValidator(_validate_content)]
+_Bytes = Annotated[bytes, BeforeValidator(_decode_bytes)]
 
 
 class Document(BaseModel):
@@ -267,8 +267,8 @@ class Document(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_bytes="base64", strict=True)
 
-    id: Id = None
-    type: TypeName = "document"
+    id: _Id = None
+    type: _TypeName = "document"
     content: Any
     metadata: Metadata = Field(default_factory=dict)
 
@@ -288,36 +288,36 @@ class Document(BaseModel):
 class TextDocument(Document):
     """Text: plain, Markdown, HTML, as its metadata's `mime_type` or `file_name` says."""
 
-    type: TypeName = "text"
-    content: Text
+    type: _TypeName = "text"
+    content: _Text
 
 
 class ImageDocument(Document):
     """An image: its bytes, or the URL where it lies."""
 
-    type: TypeName = "image"
-    content: bytes | Text
+    type: _TypeName = "image"
+    content: bytes | _Text
 
 
 class AudioDocument(Document):
     """Audio: its bytes, or the URL where it lies."""
 
-    type: TypeName = "audio"
-    content: bytes | Text
+    type: _TypeName = "audio"
+    content: bytes | _Text
 
 
 class FileDocument(Document):
     """A file of any kind: its bytes, or the URL or path where it lies."""
 
-    type: TypeName = "file"
-    content: bytes | Text
+    type: _TypeName = "file"
+    content: bytes | _Text
 
 
 class BinaryDocument(Document):
     """Bytes of no particular kind."""
 
-    type: TypeName = "binary"
-    content: Bytes
+    type: _TypeName = "binary"
+    content: _Bytes
 
 
 class Chunk(Document):
@@ -330,8 +330,8 @@ class Chunk(Document):
         end: Where it ends there (exclusive), or None.
     """
 
-    type: TypeName = "chunk"
-    document_id: Id = None
+    type: _TypeName = "chunk"
+    document_id: _Id = None
     index: int | None = Field(default=None, ge=0, le=_INT64_MAX)
     start: int | None = Field(default=None, ge=0, le=_INT64_MAX)
     end: int | None = Field(default=None, ge=0, le=_INT64_MAX)
@@ -340,5 +340,5 @@ class Chunk(Document):
 class TextChunk(Chunk):
     """A piece of text."""
 
-    type: TypeName = "text-chunk"
-    content: Text
+    type: _TypeName = "text-chunk"
+    content: _Text

@@ -388,7 +388,7 @@ def matches_value(condition: MetadataFilter, value: Any) -> bool:
     return _TESTS[operator](value, wanted)
 
 
-def equal(one: Any, other: Any) -> bool:
+def _equal(one: Any, other: Any) -> bool:
     """Equality of JSON scalars: numbers by exact value, booleans only with booleans."""
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
@@ -398,7 +398,7 @@ def equal(one: Any, other: Any) -> bool:
 
 
 def _equal_or_both_missing(value: Any, wanted: Any) -> bool:
-    return value is None if wanted is None else equal(value, wanted)
+    return value is None if wanted is None else _equal(value, wanted)
 
 
 def _same_order(value: Any, wanted: Any) -> bool:
@@ -420,7 +420,7 @@ def _has_text(value: Any, text: Any, operator: Operator) -> bool:
 
 
 def _holds(value: Any, wanted: Any) -> bool:
-    return isinstance(value, list) and any(equal(item, wanted) for item in value)
+    return isinstance(value, list) and any(_equal(item, wanted) for item in value)
 
 
 def _holds_all(value: Any, wanted: Any) -> bool:
@@ -428,7 +428,7 @@ def _holds_all(value: Any, wanted: Any) -> bool:
 
 
 def _is_one_of(value: Any, wanted: Any) -> bool:
-    return any(equal(value, item) for item in wanted)
+    return any(_equal(value, item) for item in wanted)
 
 
 _TESTS: Final[Mapping[Operator, Callable[[Any, Any], bool]]] = {

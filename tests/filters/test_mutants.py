@@ -64,8 +64,8 @@ MATCHES = {
         "return value is not None if wanted",
     ),
     "== None asks for nothing": (
-        "return value is None if wanted is None else equal(value, wanted)",
-        "return equal(value, wanted)",
+        "return value is None if wanted is None else _equal(value, wanted)",
+        "return _equal(value, wanted)",
     ),
     "!= is ==": (
         "lambda value, wanted: not _equal_or_both_missing(value, wanted)",
@@ -73,7 +73,7 @@ MATCHES = {
     ),
     "!= needs the key": (
         "lambda value, wanted: not _equal_or_both_missing(value, wanted)",
-        "lambda value, wanted: value is not None and not equal(value, wanted)",
+        "lambda value, wanted: value is not None and not _equal(value, wanted)",
     ),
     "> is >=": ("Operator.GT: gt", "Operator.GT: ge"),
     ">= is >": ("Operator.GTE: ge", "Operator.GTE: gt"),
@@ -96,11 +96,11 @@ MATCHES = {
         "return False\n    return _is_number",
     ),
     "in needs all": (
-        "return any(equal(value, item) for item in wanted)",
-        "return all(equal(value, item) for item in wanted)",
+        "return any(_equal(value, item) for item in wanted)",
+        "return all(_equal(value, item) for item in wanted)",
     ),
     "in compares as Python does": (
-        "return any(equal(value, item) for item in wanted)",
+        "return any(_equal(value, item) for item in wanted)",
         "return value in list(wanted)",
     ),
     "nin is in": (
@@ -112,15 +112,15 @@ MATCHES = {
         "lambda value, wanted: value is not None and not _is_one_of(value, wanted)",
     ),
     "contains takes scalars": (
-        "isinstance(value, list) and any(equal(item, wanted) for item in value)",
-        "any(equal(i, wanted) for i in (value if isinstance(value, list) else [value]))",
+        "isinstance(value, list) and any(_equal(item, wanted) for item in value)",
+        "any(_equal(i, wanted) for i in (value if isinstance(value, list) else [value]))",
     ),
     "contains looks into strings": (
-        "isinstance(value, list) and any(equal(item, wanted) for item in value)",
-        "isinstance(value, list | str) and any(equal(item, wanted) for item in value)",
+        "isinstance(value, list) and any(_equal(item, wanted) for item in value)",
+        "isinstance(value, list | str) and any(_equal(item, wanted) for item in value)",
     ),
     "contains compares as Python does": (
-        "any(equal(item, wanted) for item in value)",
+        "any(_equal(item, wanted) for item in value)",
         "wanted in value",
     ),
     "any is all": (

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from ragbridge import _filter_tree
-from ragbridge.filters import Filter, lookup, matches_value
+from ragbridge.filters import Filter, matches
 from ragbridge.testing import FILTER_TABLES
 
 __all__ = ["decides_tree", "disagreements"]
@@ -29,4 +29,4 @@ def decides_tree(node: Any, metadata: Mapping[str, Any]) -> bool:
         return all(decides_tree(child, metadata) for child in node.children)
     if kind == _filter_tree.Some.__name__:
         return any(decides_tree(child, metadata) for child in node.children)
-    return matches_value(node.condition, lookup(metadata, node.path)) is not node.negated
+    return matches(node.condition, metadata) is not node.negated

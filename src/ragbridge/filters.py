@@ -355,7 +355,7 @@ def matches(filters: Filter | None, metadata: Mapping[str, Any]) -> bool:
     if filters is None:
         return True
     if isinstance(filters, MetadataFilter):
-        return matches_value(filters, lookup(metadata, filters.path))
+        return matches_value(filters, _lookup(metadata, filters.path))
     if not isinstance(filters, MetadataFilters):
         raise InvalidFilterError(f"filters must be MetadataFilters, not {shorten(filters)}")
     if not filters.filters:
@@ -368,7 +368,7 @@ def matches(filters: Filter | None, metadata: Mapping[str, Any]) -> bool:
     return not any(results)
 
 
-def lookup(metadata: Mapping[str, Any], path: Sequence[str]) -> Any:
+def _lookup(metadata: Mapping[str, Any], path: Sequence[str]) -> Any:
     """The value at `path`, or None: a missing key and a null are the same thing to a filter."""
     value: Any = metadata
     for part in path:

@@ -60,8 +60,8 @@ class Columns:
     def get(self, path: Path, size: int) -> Column:
         """The column of the first `size` rows."""
         with self._lock:
-            column = self._growing.setdefault(path, _GrowingColumn())
-            self._growing.move_to_end(path)
+            column = self._growing.pop(path, None) or _GrowingColumn()
+            self._growing[path] = column  # the last is the one used last
             if len(self._growing) > _MOST_COLUMNS:
                 self._growing.popitem(last=False)
             if column.size < size:

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from ragbridge._filter_tree import Every, Leaf, Node
 from ragbridge.filters import ORDERINGS, Operator, matches_value
 from ragbridge.stores.memory._arrays import Mask
-from ragbridge.stores.memory.columns import MISSING, Column, Path
+from ragbridge.stores.memory.columns import MISSING, NUMBER, Column, Path
+
+_FEW_CODES: Final = 4  # which are compared with faster than looked up
 
 # What a comparison becomes where its number lies between two float64: one of them stands in for it.
 _FROM_BELOW: Final[Mapping[Any, Any]] = {gt: gt, ge: gt, lt: le, le: le}
@@ -37,7 +39,7 @@ def evaluate(node: Node, column_of: Callable[[Path], Column], size: int) -> Mask
 
 
 def _evaluate_leaf(leaf: Leaf, column: Column) -> Mask:
-    mask: Mask = _decide_values(leaf, column)[column.codes]
+    mask = _look_up(_decide_values(leaf, column), column.codes)
     numbers = _wanted_numbers(leaf)
     if numbers and column.numbers is not None:
         mask |= _compare(column.numbers, leaf.operator, numbers)
@@ -61,6 +63,16 @@ def _decide_values(leaf: Leaf, column: Column) -> Mask:
         condition = leaf.condition
         decided[: len(values)] = [matches_value(condition, value) for value in values]
     return decided
+
+
+def _look_up(decided: Mask, codes: NDArray[np.int32]) -> Mask:
+    right = np.flatnonzero(decided)
+    if len(right) > _FEW_CODES:
+        return decided.take(codes, mode="wrap")  # from its end, where a code is negative
+    mask = np.zeros(len(codes), np.bool_)
+    for code in right.tolist():
+        mask |= codes == (code if code < len(decided) + NUMBER else code - len(decided))
+    return mask
 
 
 def _places(column: Column, values: Any, most: int) -> list[int]:

@@ -91,21 +91,22 @@ class Rows:
 
     def fields(self, slot: int) -> dict[str, Any]:
         """What makes a row's VectorEntry, apart from its embedding."""
-        row = {name: values[slot] for name, values in self._lists.items()}
+        framework_data = self._lists["framework_data"][slot]
         return {
-            "id": row["id"],
-            "chunk": self._chunk(slot, row),
-            "framework_data": json.loads(row["framework_data"] or "{}"),
+            "id": self.ids[slot],
+            "chunk": self._chunk(slot),
+            "framework_data": framework_data and json.loads(framework_data),
             "deleted": bool(self.deleted[slot]),
         }
 
-    def _chunk(self, slot: int, row: Mapping[str, Any]) -> Chunk:
-        chunk: Chunk = row["class"](  # which copies the metadata
-            id=row["chunk_id"],
-            type=row["type"],
-            content=_own(row["content"]),
-            metadata=_unpack(row["metadata"]),
-            document_id=row["document_id"],
+    def _chunk(self, slot: int) -> Chunk:
+        row = self._lists
+        chunk: Chunk = row["class"][slot](  # which copies the metadata
+            id=row["chunk_id"][slot],
+            type=row["type"][slot],
+            content=_own(row["content"][slot]),
+            metadata=_unpack(row["metadata"][slot]),
+            document_id=row["document_id"][slot],
             index=self._place("index", slot),
             start=self._place("start", slot),
             end=self._place("end", slot),

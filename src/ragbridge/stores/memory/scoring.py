@@ -6,13 +6,10 @@ scores wherever they lie, and near duplicates are told apart by distance and not
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ragbridge.embeddings import Vector
+from ragbridge.stores._scoring import Exact, Matrix, norm
 from ragbridge.stores.base import SimilarityMetric
-
-Matrix = NDArray[np.float32]
-Exact = NDArray[np.float64]
 
 _UNIT_ROUNDOFF = 2.0**-24  # of float32
 
@@ -59,7 +56,7 @@ def rough_of(metric: SimilarityMetric, score: float, query: Vector) -> float:
         return score
     if score <= 0:
         return -np.inf
-    return (_norm(query) ** 2 - (1.0 / score - 1.0) ** 2) / 2.0
+    return (norm(query) ** 2 - (1.0 / score - 1.0) ** 2) / 2.0
 
 
 def slack(metric: SimilarityMetric, query: Vector, largest_norm: float) -> float:
@@ -72,28 +69,5 @@ def slack(metric: SimilarityMetric, query: Vector, largest_norm: float) -> float
     if metric is SimilarityMetric.COSINE:
         return error
     if metric is SimilarityMetric.DOT_PRODUCT:
-        return error * largest_norm * _norm(query)
-    return error * largest_norm * (_norm(query) + largest_norm)
-
-
-def exact(metric: SimilarityMetric, rows: Matrix, query: Vector) -> Exact:
-    """Similarity scores, as `SimilarityMetric` defines them, from float64 arithmetic; shape (n,)."""
-    wide, wanted = rows.astype(np.float64), query.astype(np.float64)
-    if metric is SimilarityMetric.EUCLIDEAN:
-        wide -= wanted
-        return 1.0 / (1.0 + np.sqrt(squared_norms(wide)))
-    products: Exact = np.einsum("ij,j->i", wide, wanted)
-    if metric is SimilarityMetric.DOT_PRODUCT:
-        return products
-    lengths = np.sqrt(squared_norms(wide)) * _norm(query)
-    return np.clip(products / lengths, -1.0, 1.0)
-
-
-def squared_norms(rows: Exact) -> Exact:
-    """The squared length of each row, shape (n, dimension) -> (n,)."""
-    squared: Exact = np.einsum("ij,ij->i", rows, rows)
-    return squared
-
-
-def _norm(query: Vector) -> float:
-    return float(np.linalg.norm(query.astype(np.float64)))
+        return error * largest_norm * norm(query)
+    return error * largest_norm * (norm(query) + largest_norm)

@@ -133,17 +133,18 @@ class State:
 
     def added(self, rows: Mapping[str, VectorEntry]) -> "State":
         """The state with `rows`, which the table holds already, in place of those with their ids."""
-        replaced = self.find(rows)
         end = self.size + len(rows)
+        alive = self._alive_without(self.find(rows))
+        alive = put_at_end(alive, self.size, np.ones(len(rows), np.bool_))
         self.table.slot_of.update(zip(rows, range(self.size, end), strict=True))
-        alive = put_at_end(self._alive_without(replaced), self.size, np.ones(len(rows), np.bool_))
         return State(self.table, end, alive, self.version + 1)
 
     def without(self, slots: Slots) -> "State":
         """The state without some rows."""
+        alive = self._alive_without(slots)
         for slot in slots.tolist():
             del self.table.slot_of[self.table.rows.ids[slot]]
-        return State(self.table, self.size, self._alive_without(slots), self.version + 1)
+        return State(self.table, self.size, alive, self.version + 1)
 
     def _alive_without(self, slots: Slots) -> Mask:
         # Readers of earlier states share the array: what they look at is copied before it changes.
@@ -157,7 +158,7 @@ class State:
     def is_worn(self) -> bool:
         """Whether so many rows are dead that a table without them is worth its making."""
         alive = int(np.count_nonzero(self.alive[: self.size]))
-        return self.size - alive > max(_FEW_DEAD_ROWS, alive // 2)
+        return self.size - alive > max(_FEW_DEAD_ROWS, alive // 4)
 
     def compacted(self) -> "State":
         """The same rows in a table that holds no others."""

@@ -7,8 +7,8 @@ import numpy as np
 
 from ragbridge.errors import missing_dependency
 from ragbridge.stores._full_text import FullTextOptions
+from ragbridge.stores._scoring import Exact
 from ragbridge.stores.memory._arrays import Slots
-from ragbridge.stores.memory.scoring import Exact
 from ragbridge.stores.memory.table import State
 
 

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragbridge.embeddings import SparseVector, Vector
+from ragbridge.stores._scoring import Exact, Matrix, exact, squared_norms
 from ragbridge.stores.base import SimilarityMetric
 from ragbridge.stores.memory import scoring
 from ragbridge.stores.memory._arrays import Mask, Slots, put_at_end
-from ragbridge.stores.memory.scoring import Exact, Matrix
 
 _SMALL_BYTES = 32 * 2**20
 _LARGE_BYTES = 256 * 2**20
@@ -39,7 +39,7 @@ class DenseRows:
         """Put `vectors` into the rows from `size` on."""
         for done in range(0, len(vectors), _ROWS_AT_ONCE):
             rows = np.array(vectors[done : done + _ROWS_AT_ONCE], np.float32)
-            squared = scoring.squared_norms(rows.astype(np.float64))
+            squared = squared_norms(rows.astype(np.float64))
             self._largest_norm = max(self._largest_norm, float(np.sqrt(squared.max())))
             self._aids = put_at_end(self._aids, size + done, scoring.aids(self.metric, squared))
             self._write(size + done, rows, len(vectors) - done)
@@ -68,7 +68,7 @@ class DenseRows:
         scores = np.empty(len(slots), np.float64)
         for done in range(0, len(slots), _ROWS_AT_ONCE):
             part = slice(done, done + _ROWS_AT_ONCE)
-            scores[part] = scoring.exact(self.metric, self.take(slots[part]), query)
+            scores[part] = exact(self.metric, self.take(slots[part]), query)
         return scores
 
     def slack(self, query: Vector) -> float:
@@ -80,6 +80,8 @@ class DenseRows:
         taken = np.empty((len(slots), self.dimension), np.float32)
         for start, block in self._blocks:
             here = (slots >= start) & (slots < start + len(block))
+            if here.all():
+                return block.take(slots - start, axis=0)
             if here.any():
                 taken[here] = block[slots[here] - start]
         return taken

@@ -10,7 +10,6 @@ from ragbridge.embeddings import Vector, dense_part, sparse_part
 from ragbridge.stores._ranking import best_first, fuse
 from ragbridge.stores._requests import leg_limit, score_scale
 from ragbridge.stores._scoring import Exact
-from ragbridge.stores._scoring import Exact
 from ragbridge.stores.base import Leg, SimilarityMetric, VectorStoreQuery
 from ragbridge.stores.memory import scoring
 from ragbridge.stores.memory._arrays import Mask, Slots

@@ -69,6 +69,10 @@ class RecordingStore(InMemoryVectorStore):
         self.calls.append(("query_many", list(queries)))
         return super().query_many(queries)
 
+    def scan(self, *args, **kwargs):
+        self.calls.append(("scan", kwargs))
+        return super().scan(*args, **kwargs)
+
     def named(self, method):
         return [what for name, what in self.calls if name == method]
 

@@ -38,7 +38,7 @@ class IngestPlan:
     Attributes:
         entries: All rows in the order of the documents, without their embeddings.
         ends: For each document how many rows are in when it is in whole; ascending.
-        named: The documents whose ids came with them: only those may have an older version.
+        named: The ids that were given: only documents with one may have an older version.
         id_set: The ids of all rows.
     """
 
@@ -103,8 +103,7 @@ def plan_ingest(documents: object, chunker: Chunker | None) -> IngestPlan:
         ends[document_id] = len(chunks)
     checked = check_contents([VectorEntry(chunk=chunk) for chunk in chunks])
     entries = [_with_id(entry, place in ready) for place, entry in enumerate(checked)]
-    named = frozenset(item.id for item in items if item.id and not isinstance(item, Chunk))
-    return IngestPlan(entries, ends, named)
+    return IngestPlan(entries, ends, frozenset(item.id for item in items if item.id))
 
 
 async def aplan_ingest(documents: object, chunker: Chunker | None) -> IngestPlan:

@@ -1,8 +1,8 @@
 import pytest
 from bs4 import BeautifulSoup
-from chunk_properties import assert_covers, sizes, texts
 from hypothesis import given
 
+from chunk_properties import assert_covers, sizes, texts
 from ragbridge.chunkers import HtmlChunker, html_to_text
 from ragbridge.documents import TextDocument
 
@@ -37,6 +37,12 @@ def test_escaped_text_comes_back(text):
     assert "".join(html_to_text(f"<p>{escaped}").split()) == "".join(
         text.replace("\x00", "").split()
     )
+
+
+@pytest.mark.parametrize("size", range(2, 12))
+def test_a_heading_takes_room_from_the_text_under_it(size):
+    html = "<h1>T</h1>word another word"
+    assert_covers(html_to_text(html), chunk(html, size, 0), size, 0)
 
 
 def test_every_heading_begins_a_chunk_and_names_it():

@@ -64,6 +64,16 @@ def test_a_heading_does_not_stand_alone_before_a_long_text():
     assert {part.metadata["header"] for part in parts} == {"Inner"}
 
 
+@pytest.mark.parametrize(
+    "heading", ["# H\n", "# A heading\n\n\n", "Title\n=====\n", "# " + "long " * 9 + "\n"]
+)
+@pytest.mark.parametrize("size", [6, 20, 50, 100])
+@pytest.mark.parametrize("overlap", [0, 3, 5])
+def test_a_heading_takes_room_from_the_text_under_it(heading, size, overlap):
+    text = heading + "word " * 100
+    assert_covers(text, chunk(text, size, overlap), size, overlap)
+
+
 def test_overlap_stays_within_a_section():
     text = "# One\n\n" + "First words here. " * 30 + "\n\n# Two\n\n" + "Other words there. " * 30
     parts = chunk(text, 200, 40)

@@ -86,6 +86,38 @@ def test_an_overlap_begins_with_a_word():
     assert all(25 <= one.end - two.start <= 50 for one, two in pairwise(parts))
 
 
+def test_an_overlap_is_never_only_white_space():
+    text = "\n\n".join(
+        f"Paragraph {number} has two sentences. Here is one more." for number in range(50)
+    )
+    for before, after in pairwise(chunk(text, 120, 30)):
+        assert text[after.start : before.end].strip()
+
+
+def test_a_chunk_never_holds_the_one_before_it():
+    assert [part.content for part in chunk("abc", 2, 1)] == ["a", "b", "c"]
+    assert [part.content for part in chunk("abcd", 3, 1)] == ["ab", "bcd"]
+
+
+def test_blocks_leave_no_cuts_of_their_own(monkeypatch):
+    text = "One sentence of the text. " * 40
+    whole = chunk(text, 60, 0)
+    monkeypatch.setattr(_splitting, "_BLOCK", 100)
+    assert chunk(text, 60, 0) == whole
+
+
+def test_white_space_takes_room_from_the_overlap():
+    text = "First word. Second one.  Third one. \n\nb  \nword       "
+    parts = chunk(text, 10, 7)
+    assert max(len(part.content) for part in parts) <= 10
+    assert parts[-1].content == "rd       "  # not "word       ", which is too long
+
+
+def test_white_space_at_a_cut_is_no_reason_for_a_short_overlap():
+    text = "\n\nlongerword \na.   \n\nlongerword  \n\na. word Sentence one. \n\n  "
+    assert chunk(text, 24, 6)[2].content == "d  \n\na. word Sentence "
+
+
 def test_an_emoji_made_of_several_code_points_stays_whole():
     family = "👩‍👩‍👧‍👦"
     parts = chunk(family * 100, 50, 20)

@@ -175,6 +175,14 @@ def test_no_text_closes_its_place(passages, query):
     assert len(ours.findall(str(prompt))) == 2 * len(passages) + 4
 
 
+@pytest.mark.parametrize("tag", ["</passages>", "< / Passage", "<QUESTION>", "<passage-3>"])
+def test_a_text_with_a_tag_gives_all_tags_a_number(tag):
+    for context, query in (([match(f"a {tag} b")], "why?"), ([match("a")], f"why {tag}?")):
+        strings = augment_user_query(context, query).content.strings
+        assert "<passages-2>" in strings[0]
+        assert strings[-1] == "\n</question-2>"
+
+
 @pytest.mark.parametrize("query", ["", " \n", None, 5])
 def test_a_blank_question_is_refused(query):
     with pytest.raises(InvalidQueryError, match="query must be a string that is not blank"):

@@ -134,7 +134,7 @@ def test_the_new_version_is_in_before_the_old_one_goes(base, store):
     old = base.ingest(document(OLD, "a"))
     store.calls.clear()
     new = base.ingest(document(NEW, "a"))
-    writes = [(name, set(what)) for name, what in store.calls]
+    writes = [(name, set(what)) for name, what in store.calls if name != "scan"]
     assert [name for name, _ in writes] == ["add"] * (len(writes) - 1) + ["delete"]
     assert set.union(*(what for _, what in writes[:-1])) == set(new)
     assert writes[-1][1] == set(old)
@@ -158,6 +158,20 @@ def test_documents_without_an_id_get_a_new_one_each(base, store):
     names = {row.chunk.document_id for row in rows}
     assert len(names) == 2
     assert all(UUID(name).version == 4 for name in names)
+    assert store.named("scan") == []  # nothing is looked for that cannot be there
+
+
+class Numbering(Chunker):
+    def chunk(self, document):
+        words = document.content.split()
+        return [Chunk(content=word, index=10 * place or None) for place, word in enumerate(words)]
+
+
+def test_a_chunker_may_number_its_chunks_and_leave_the_rest_to_us(store):
+    base = VectorKnowledgeBase(store, chunker=Numbering())
+    rows = store.get(base.ingest(document("a b c", "x")))
+    assert [row.chunk.index for row in rows] == [0, 10, 20]
+    assert {row.chunk.document_id for row in rows} == {"x"}
 
 
 def test_ready_chunks_go_in_as_they_are(base, store):

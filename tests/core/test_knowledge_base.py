@@ -64,6 +64,27 @@ both_ways = pytest.mark.parametrize("mode", ["sync", "async"])
 
 
 @both_ways
+def test_documents_live_and_go_in_every_store(make_store, provider, mode):
+    def call(name, *args):
+        method = getattr(base, name if mode == "sync" else f"a{name}")
+        return method(*args) if mode == "sync" else asyncio.run(method(*args))
+
+    base = VectorKnowledgeBase(make_store(), provider, chunker=SMALL, batch_size=2)
+    parts = len(SMALL.chunk(document(NEW)))
+    call("ingest", [document(OLD, "a", price=5), document("Green tea.", "b", price=9)])
+    call("ingest", document(NEW, "a", price=7))
+    assert call("render", "a") == NEW
+    assert call("retrieve", "green tea", 1, where("price") == 9)[0].chunk.document_id == "b"
+    assert {match.chunk.metadata["price"] for match in call("retrieve", "tea", -1)} == {7, 9}
+    assert call("mark_deleted", "a") == parts
+    assert call("count") == 1
+    assert call("mark_active", "a") == parts
+    assert call("delete_by_filter", where("price") > 8) == 1
+    assert call("remove", "a") == parts
+    assert call("count") == 0
+
+
+@both_ways
 def test_documents_become_rows(base, store, mode):
     ids = ingest(base, mode, [document(OLD, "a", price=5), document("Short.", "b")])
     rows = store.get(ids)

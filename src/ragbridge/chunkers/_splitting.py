@@ -97,7 +97,11 @@ def _reach_back(text: str, spans: list[Span], size: int, overlap: int) -> Iterat
 
 
 def _good_start(text: str, low: int, high: int) -> int:
-    """The first good place to begin from `low` on; `high` where only white space lies between."""
+    """Where to begin between `low` and `high`; at `high` where only white space lies between.
+
+    At the first boundary of the highest kind that the first half has, so that half is left of what
+    may overlap.
+    """
     window = text[low:high].rstrip()
     if not window:
         return high

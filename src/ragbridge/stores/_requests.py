@@ -1,6 +1,6 @@
 """What every store does with a call before it touches its rows: checks, ids, defaults."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -9,6 +9,7 @@ import numpy as np
 from ragbridge._filter_tree import TRUE, normalize
 from ragbridge.embeddings import Vector, dense_part, dense_parts, sparse_part
 from ragbridge.errors import (
+    EntryNotFoundError,
     InvalidConfigError,
     InvalidEmbeddingError,
     InvalidInputError,
@@ -191,6 +192,21 @@ def check_dense(vector: Vector | None, metric: SimilarityMetric, name: str) -> N
         )
 
 
+def check_queries(queries: object) -> list[VectorStoreQuery]:
+    """`queries` as a list of queries.
+
+    Raises:
+        InvalidQueryError: no list, or an item is no VectorStoreQuery.
+    """
+    if isinstance(queries, VectorStoreQuery) or not hasattr(queries, "__iter__"):
+        raise InvalidQueryError(f"queries must be a list of queries, not {shorten(queries)}")
+    checked = list(queries)
+    for query in checked:
+        if not isinstance(query, VectorStoreQuery):
+            raise InvalidQueryError(f"query must be a VectorStoreQuery, not {shorten(query)}")
+    return checked
+
+
 def check_query(
     query: VectorStoreQuery,
     *,
@@ -366,3 +382,9 @@ def check_delete_ids(ids: object) -> tuple[str, ...]:
         InvalidQueryError: anything else.
     """
     return (check_id(ids, "ids"),) if isinstance(ids, str) else check_get_ids(ids)
+
+
+def not_found(ids: Iterable[str]) -> EntryNotFoundError:
+    """The error for a delete of rows that are not there."""
+    unknown = sorted(ids)
+    return EntryNotFoundError(f"no rows have the ids {shorten(unknown)}", ids=unknown)

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from os import PathLike
 from typing import Any, Final, Self
@@ -10,9 +10,7 @@ from typing import Any, Final, Self
 import numpy as np
 
 from ragbridge.errors import (
-    EntryNotFoundError,
     InvalidConfigError,
-    InvalidQueryError,
     StoreClosedError,
     shorten,
 )
@@ -23,7 +21,9 @@ from ragbridge.stores._requests import (
     check_delete_ids,
     check_get_ids,
     check_metric,
+    check_queries,
     check_query,
+    not_found,
     prepare_batch,
 )
 from ragbridge.stores.base import (
@@ -95,7 +95,7 @@ class InMemoryVectorStore(VectorStore):
 
     def query_many(self, queries: Sequence[VectorStoreQuery]) -> list[list[VectorMatch]]:
         """See `VectorStore.query_many`; dense vectors are compared in one matrix product."""
-        queries = _check_queries(queries)
+        queries = check_queries(queries)
         state, found = self._read([query.ids for query in queries])
         for query in queries:
             check_query(
@@ -139,7 +139,7 @@ class InMemoryVectorStore(VectorStore):
         with self._writing:
             state, slots = self._find(given)
             if not missing_ok and len(slots) < len(given):
-                raise _not_found(set(given).difference(state.table.slot_of))
+                raise not_found(set(given).difference(state.table.slot_of))
             self._remove(state, slots)
 
     def delete_by_filter(
@@ -265,21 +265,6 @@ def _check_full_text(options: object) -> FullTextOptions:
     if not isinstance(options, FullTextOptions):
         raise InvalidConfigError(f"full_text must be FullTextOptions, not {shorten(options)}")
     return options
-
-
-def _check_queries(queries: object) -> list[VectorStoreQuery]:
-    if isinstance(queries, VectorStoreQuery) or not hasattr(queries, "__iter__"):
-        raise InvalidQueryError(f"queries must be a list of queries, not {shorten(queries)}")
-    checked = list(queries)
-    for query in checked:
-        if not isinstance(query, VectorStoreQuery):
-            raise InvalidQueryError(f"query must be a VectorStoreQuery, not {shorten(query)}")
-    return checked
-
-
-def _not_found(ids: Iterable[str]) -> EntryNotFoundError:
-    unknown = sorted(ids)
-    return EntryNotFoundError(f"no rows have the ids {shorten(unknown)}", ids=unknown)
 
 
 def _masks(

@@ -16,7 +16,8 @@ or the engine takes less; and what Milvus Lite 3.2 and server 2.3.5 were seen to
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from contextlib import suppress
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, TypeAlias
@@ -42,6 +43,7 @@ __all__ = [
     "IvfPq",
     "IvfSq8",
     "Scann",
+    "ServerVersion",
     "SparseInvertedIndex",
     "SparseWand",
     "VectorIndex",
@@ -641,7 +643,7 @@ def available_indexes(server_version: ServerVersion) -> frozenset[str]:
     """The names of the indexes that an engine has.
 
     A server may have been built without some: GPU_CAGRA needs a GPU build, and the servers of the
-    wheel `milvus` (their versions end in `-lite`) accept DISKANN, but never finish one.
+    wheel `milvus` (their versions end in `-lite`) accept DISKANN, but try to build it for ever.
 
     Args:
         server_version: The server's, such as (2, 5); None is Milvus Lite, which takes any other name
@@ -676,12 +678,12 @@ def index_from_name(name: str, params: Mapping[str, Any] | None = None) -> Vecto
 def index_from_description(description: Mapping[str, Any]) -> VectorIndex | None:
     """The index that a collection has already.
 
-    Parameters that are not known here, or that another client set beyond the ranges here, are left
-    out: the index is there, and only its search parameters matter now.
+    Another client may have built it beyond the ranges here. The index is there nevertheless, and
+    only its search parameters matter now, so what would be refused is left at its default.
 
     Args:
-        description: What pymilvus's `describe_index` returns; parameters stand in it by name, as
-            strings, or under `params`.
+        description: What pymilvus's `describe_index` returns: parameters by name, as text, or under
+            `params`.
 
     Returns:
         None where the index is of a type that is not in `INDEXES`.
@@ -689,14 +691,14 @@ def index_from_description(description: Mapping[str, Any]) -> VectorIndex | None
     index_class = INDEXES.get(str(description.get("index_type")).upper())
     if index_class is None:
         return None
-    stored = {**description, **_as_mapping(description.get("params"))}
-    found = {
+    nested = _parsed(description.get("params"))
+    stored = {**description, **(nested if isinstance(nested, Mapping) else {})}
+    built = {
         attribute: _parsed(stored[parameter.name])
         for attribute, parameter in index_class._parameters().items()
-        if parameter.name in stored
+        if parameter.name in stored and not parameter.searching
     }
-    known = index_class._parameters()
-    return index_class(**{a: v for a, v in found.items() if known[a].complaint(v) is None})
+    return _index_with_what_passes(index_class, built)
 
 
 def _index_class(name: object) -> type[VectorIndex]:
@@ -717,9 +719,14 @@ def _engine_name(server_version: ServerVersion) -> str:
     return f"Milvus {'.'.join(map(str, server_version))}"
 
 
-def _as_mapping(params: object) -> Mapping[str, Any]:
-    parsed = _parsed(params)
-    return parsed if isinstance(parsed, Mapping) else {}
+def _index_with_what_passes(
+    index_class: type[VectorIndex], built: Mapping[str, Any]
+) -> VectorIndex:
+    index = index_class()
+    for attribute, value in built.items():
+        with suppress(InvalidConfigError):
+            index = replace(index, **{attribute: value})
+    return index
 
 
 def _parsed(value: object) -> Any:

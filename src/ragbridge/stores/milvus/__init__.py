@@ -1,0 +1,6 @@
+"""Rows in Milvus: in a Milvus Lite file, on a server, or on Zilliz Cloud."""
+
+from ragbridge.stores.milvus.config import MilvusConfig
+from ragbridge.stores.milvus.store import MilvusVectorStore
+
+__all__ = ["MilvusConfig", "MilvusVectorStore"]

@@ -1,0 +1,169 @@
+"""VectorEntry <-> rows as the engine keeps them."""
+
+import json
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any, Final
+
+import numpy as np
+
+from ragbridge.documents import Chunk, JsonValue, TextChunk
+from ragbridge.embeddings import dense_part
+from ragbridge.errors import InvalidDocumentError
+from ragbridge.stores.base import VectorEntry
+from ragbridge.stores.milvus.capabilities import Engine
+from ragbridge.stores.milvus.layout import (
+    CHUNK,
+    CONTENT,
+    DELETED,
+    DOCUMENT_ID,
+    FRAMEWORK_DATA,
+    ID,
+    METADATA,
+    TEXT_LENGTHS,
+    VECTOR,
+)
+from ragbridge.stores.milvus.shadows import shadows
+
+Row = dict[str, Any]
+
+FIELDS: Final = (ID, DOCUMENT_ID, CONTENT, METADATA, CHUNK, FRAMEWORK_DATA, DELETED)
+"""What is read of a row, apart from its vector."""
+
+_JSON_FIELDS: Final = (METADATA, CHUNK, FRAMEWORK_DATA)
+_REMEDIES: Final[Mapping[str, str]] = {
+    ID: "give it a shorter id",
+    DOCUMENT_ID: "give the document a shorter id",
+    CONTENT: "split it into smaller chunks",
+    METADATA: "keep what need not be filtered elsewhere",
+    CHUNK: "store a link in place of the content",
+    FRAMEWORK_DATA: "leave out what the framework does not need",
+}
+_NUMBER_BYTES: Final = 4
+
+
+def encode(id: str, entry: VectorEntry, engine: Engine) -> Row:
+    """The row for an entry.
+
+    Raises:
+        InvalidDocumentError: something in it is larger than the engine takes; the message names the
+            row, the field and the limit.
+    """
+    chunk = entry.chunk
+    keys = shadows(chunk.metadata)
+    row = {
+        ID: id,
+        DOCUMENT_ID: chunk.document_id or "",
+        VECTOR: dense_part(entry.embedding),
+        CONTENT: chunk.content if isinstance(chunk.content, str) else "",
+        METADATA: _to_json(chunk.metadata),
+        CHUNK: _to_json(_describe(chunk)),
+        FRAMEWORK_DATA: _to_json(entry.framework_data),
+        DELETED: entry.deleted,
+    }
+    _check_limits(row, keys, engine)
+    return row | keys
+
+
+def decode(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes the VectorEntry of a row, with its vector if that was read."""
+    vector = row.get(VECTOR)
+    return {
+        "id": row[ID],
+        "embedding": None if vector is None else np.array(vector, dtype=np.float32),
+        "chunk": _rebuild(row),
+        "framework_data": row[FRAMEWORK_DATA],
+        "deleted": bool(row[DELETED]),
+    }
+
+
+def size_of(row: Row) -> int:
+    """About how many bytes a row takes in a request."""
+    texts = sum(len(value) for value in row.values() if isinstance(value, str))
+    return 4 * texts + _NUMBER_BYTES * len(row[VECTOR])
+
+
+def _to_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _describe(chunk: Chunk) -> dict[str, JsonValue]:
+    """What a chunk is apart from its text, its document and its metadata."""
+    described = {
+        "class": "TextChunk" if isinstance(chunk, TextChunk) else "Chunk",
+        "type": chunk.type,
+        "id": chunk.id,
+        "index": chunk.index,
+        "start": chunk.start,
+        "end": chunk.end,
+    }
+    kept: dict[str, JsonValue] = {name: v for name, v in described.items() if v is not None}
+    if isinstance(chunk.content, str):
+        kept["hash"] = sha256(chunk.content.encode()).hexdigest()
+    elif isinstance(chunk.content, bytes):
+        kept["bytes"] = b64encode(chunk.content).decode()
+    else:
+        kept["content"] = chunk.content
+    return kept
+
+
+def _rebuild(row: Mapping[str, Any]) -> Chunk:
+    described = row[CHUNK]
+    kind: type[Chunk] = TextChunk if described["class"] == "TextChunk" else Chunk
+    return kind(
+        id=described.get("id"),
+        type=described["type"],
+        content=_content(row[CONTENT], described),
+        metadata=row[METADATA],
+        document_id=row[DOCUMENT_ID] or None,
+        index=described.get("index"),
+        start=described.get("start"),
+        end=described.get("end"),
+    )
+
+
+def _content(text: str, described: Mapping[str, Any]) -> Any:
+    if "hash" in described:
+        return text
+    return b64decode(described["bytes"]) if "bytes" in described else described["content"]
+
+
+def _check_limits(row: Row, keys: Mapping[str, Any], engine: Engine) -> None:
+    _check_text(row, ID, engine)
+    _check_text(row, DOCUMENT_ID, engine)
+    if engine.text_bytes is not None:
+        _check_text(row, CONTENT, engine)
+    if engine.json_bytes is None:
+        return
+    for field in _JSON_FIELDS:
+        _check_size(row, field, len(row[field].encode()), engine.json_bytes, engine)
+    size = _size_of_keys(keys, engine.json_bytes)
+    if size > engine.json_bytes:
+        raise InvalidDocumentError(
+            f"row {row[ID]!r}: the keys by which its metadata are filtered take {size} bytes, but "
+            f"{engine.name} takes at most {engine.json_bytes}; use fewer or shorter metadata keys"
+        )
+
+
+def _size_of_keys(keys: Mapping[str, Any], limit: int) -> int:
+    """Their size in bytes, exactly only where it comes near the limit."""
+    texts = sum(len(value) for value in keys.values() if isinstance(value, str))
+    most = 4 * texts + sum(map(len, keys)) + 32 * len(keys)
+    return most if most <= limit else len(_to_json(keys).encode())
+
+
+def _check_text(row: Row, field: str, engine: Engine) -> None:
+    text, limit = row[field], TEXT_LENGTHS[field]
+    if len(text) * 4 > limit:
+        size = len(text.encode()) if engine.counts_bytes else len(text)
+        _check_size(row, field, size, limit, engine)
+
+
+def _check_size(row: Row, field: str, size: int, limit: int, engine: Engine) -> None:
+    if size > limit:
+        unit = "bytes" if engine.counts_bytes else "characters"
+        raise InvalidDocumentError(
+            f"row {row[ID][:60]!r}: its {field} takes {size} {unit}, but {engine.name} takes at most "
+            f"{limit}; {_REMEDIES[field]}"
+        )

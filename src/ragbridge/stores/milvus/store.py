@@ -1,0 +1,288 @@
+"""The Milvus store."""
+
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ragbridge._twins import Work, arun, run
+from ragbridge.errors import InvalidConfigError, shorten
+from ragbridge.filters import Filter
+from ragbridge.stores._requests import (
+    Selection,
+    check_delete_ids,
+    check_get_ids,
+    check_queries,
+)
+from ragbridge.stores.base import (
+    SimilarityMetric,
+    VectorEntry,
+    VectorMatch,
+    VectorStore,
+    VectorStoreQuery,
+    check_batch_size,
+)
+from ragbridge.stores.milvus.collection import Collection
+from ragbridge.stores.milvus.config import MilvusConfig
+from ragbridge.stores.milvus.connection import Connection
+from ragbridge.stores.milvus.indexes import VectorIndex
+from ragbridge.stores.milvus.layout import VECTOR, check_collection_name
+from ragbridge.stores.milvus.reading import RowReader, count, get
+from ragbridge.stores.milvus.rows import FIELDS, decode
+from ragbridge.stores.milvus.searching import CAPABILITIES, query_many
+from ragbridge.stores.milvus.writing import add, clear, delete, delete_selected
+
+T = TypeVar("T")
+
+_ROWS_BETWEEN_TASKS = 250
+"""How many rows an event loop is held up with while a request of them is made."""
+
+
+class MilvusVectorStore(VectorStore):
+    """Rows in a Milvus collection, which the first `add` makes.
+
+    Serves dense queries. May be used from several threads, and from several event loops, each with
+    an async client of its own. Connecting is left to the first call.
+
+    Args:
+        collection_name: 1 to 255 letters, digits and underscores, the first no digit.
+        uri: A path that ends in `.db` (Milvus Lite), or `http://` or `https://` with a host; see
+            `MilvusConfig` for where it comes from if it is not given.
+        token: An API key, or `user:password`.
+        metric: How dense vectors are compared; that of the collection, if it is there already.
+        index: The index to make, or its name. By default "FLAT" on Milvus Lite, which is exact, and
+            "AUTOINDEX" on servers, which is the server's choice and approximate on many rows.
+        timeout: Seconds for one request.
+        config: All of these and more; what is given beside it replaces its settings.
+
+    Raises:
+        InvalidConfigError: an argument is wrong; the message names it.
+    """
+
+    capabilities = CAPABILITIES
+
+    def __init__(
+        self,
+        collection_name: str = "ragbridge",
+        *,
+        uri: str | Path | None = None,
+        token: str | None = None,
+        metric: SimilarityMetric | str | None = None,
+        index: VectorIndex | str | None = None,
+        timeout: float | None = None,
+        config: MilvusConfig | None = None,
+    ) -> None:
+        self.collection_name = check_collection_name(collection_name)
+        self.config = _configure(
+            config, uri=uri, token=token, metric=metric, index=index, timeout=timeout
+        )
+        self.metric = self.config.metric or SimilarityMetric.COSINE
+        self._collection = Collection(
+            Connection(self.config), self.collection_name, self.metric, self.config.index
+        )
+
+    def add(self, entries: Sequence[VectorEntry]) -> list[str]:
+        """See `VectorStore.add`; sent in requests of `MilvusConfig.batch_size` rows.
+
+        Raises:
+            InvalidDocumentError: a row is larger than the engine takes. Nothing is written then.
+        """
+        return self._run(self._adding(entries, self.config.batch_size))
+
+    async def aadd(self, entries: Sequence[VectorEntry]) -> list[str]:
+        """Async twin of `add`, with smaller requests."""
+        most_rows = min(self.config.batch_size, _ROWS_BETWEEN_TASKS)
+        return await self._arun(self._adding(entries, most_rows))
+
+    def query(self, query: VectorStoreQuery) -> list[VectorMatch]:
+        """See `VectorStore.query`."""
+        return self.query_many([query])[0]
+
+    async def aquery(self, query: VectorStoreQuery) -> list[VectorMatch]:
+        """Async twin of `query`."""
+        return (await self.aquery_many([query]))[0]
+
+    def query_many(self, queries: Sequence[VectorStoreQuery]) -> list[list[VectorMatch]]:
+        """See `VectorStore.query_many`; queries that differ in their vectors only are one request."""
+        return self._run(self._querying(queries))
+
+    async def aquery_many(self, queries: Sequence[VectorStoreQuery]) -> list[list[VectorMatch]]:
+        """Async twin of `query_many`."""
+        return await self._arun(self._querying(queries))
+
+    def get(self, ids: Sequence[str], *, include_deleted: bool = False) -> list[VectorEntry]:
+        """See `VectorStore.get`."""
+        return self._run(self._getting(ids, include_deleted))
+
+    async def aget(self, ids: Sequence[str], *, include_deleted: bool = False) -> list[VectorEntry]:
+        """Async twin of `get`."""
+        return await self._arun(self._getting(ids, include_deleted))
+
+    def scan(
+        self,
+        filters: Filter | None = None,
+        *,
+        ids: Sequence[str] | None = None,
+        document_ids: Sequence[str] | None = None,
+        batch_size: int = 1000,
+        include_embeddings: bool = True,
+        include_deleted: bool = False,
+    ) -> Iterator[VectorEntry]:
+        """See `VectorStore.scan`; from Milvus Lite it reads larger batches than asked."""
+        selection = Selection.of(filters, ids, document_ids, include_deleted=include_deleted)
+        rows = self._reader(selection, batch_size, include_embeddings, in_large_pages=True)
+        return self._iterate(rows)
+
+    async def ascan(
+        self,
+        filters: Filter | None = None,
+        *,
+        ids: Sequence[str] | None = None,
+        document_ids: Sequence[str] | None = None,
+        batch_size: int = 1000,
+        include_embeddings: bool = True,
+        include_deleted: bool = False,
+    ) -> AsyncIterator[VectorEntry]:
+        """Async twin of `scan`."""
+        selection = Selection.of(filters, ids, document_ids, include_deleted=include_deleted)
+        rows = self._reader(selection, batch_size, include_embeddings, in_large_pages=False)
+        while page := await self._arun(rows.next):
+            for row in page:
+                yield VectorEntry(**decode(row))
+
+    def delete(self, ids: str | Sequence[str], *, missing_ok: bool = True) -> None:
+        """See `VectorStore.delete`."""
+        self._run(self._deleting(ids, missing_ok))
+
+    async def adelete(self, ids: str | Sequence[str], *, missing_ok: bool = True) -> None:
+        """Async twin of `delete`."""
+        await self._arun(self._deleting(ids, missing_ok))
+
+    def delete_by_filter(
+        self,
+        filters: Filter | None = None,
+        *,
+        ids: Sequence[str] | None = None,
+        document_ids: Sequence[str] | None = None,
+    ) -> int:
+        """See `VectorStore.delete_by_filter`."""
+        selection = Selection.for_delete(filters, ids, document_ids)
+        return self._run(partial(delete_selected, self._collection, selection))
+
+    async def adelete_by_filter(
+        self,
+        filters: Filter | None = None,
+        *,
+        ids: Sequence[str] | None = None,
+        document_ids: Sequence[str] | None = None,
+    ) -> int:
+        """Async twin of `delete_by_filter`."""
+        selection = Selection.for_delete(filters, ids, document_ids)
+        return await self._arun(partial(delete_selected, self._collection, selection))
+
+    def count(
+        self,
+        filters: Filter | None = None,
+        *,
+        ids: Sequence[str] | None = None,
+        document_ids: Sequence[str] | None = None,
+        include_deleted: bool = False,
+    ) -> int:
+        """See `VectorStore.count`."""
+        selection = Selection.of(filters, ids, document_ids, include_deleted=include_deleted)
+        return self._run(partial(count, self._collection, selection))
+
+    async def acount(
+        self,
+        filters: Filter | None = None,
+        *,
+        ids: Sequence[str] | None = None,
+        document_ids: Sequence[str] | None = None,
+        include_deleted: bool = False,
+    ) -> int:
+        """Async twin of `count`."""
+        selection = Selection.of(filters, ids, document_ids, include_deleted=include_deleted)
+        return await self._arun(partial(count, self._collection, selection))
+
+    def clear(self) -> None:
+        """See `VectorStore.clear`."""
+        self._run(partial(clear, self._collection))
+
+    async def aclear(self) -> None:
+        """Async twin of `clear`."""
+        await self._arun(partial(clear, self._collection))
+
+    def close(self) -> None:
+        """See `VectorStore.close`; the last store of a Milvus Lite file releases it."""
+        self._collection.connection.close()
+
+    async def aclose(self) -> None:
+        """Async twin of `close`."""
+        await self._collection.connection.aclose()
+
+    def __repr__(self) -> str:
+        return (
+            f"MilvusVectorStore({self.collection_name!r}, uri={self.config.uri!r}, "
+            f"metric={str(self.metric)!r})"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (type(self), self.collection_name, self.config)
+
+    def _run(self, make: Callable[[], Work[T]]) -> T:
+        return run(self._collection.recovering(make))
+
+    async def _arun(self, make: Callable[[], Work[T]]) -> T:
+        return await arun(self._collection.recovering(make))
+
+    def _adding(
+        self, entries: Sequence[VectorEntry], most_rows: int
+    ) -> Callable[[], Work[list[str]]]:
+        # What can be read only once must last for a second try.
+        given = list(entries) if isinstance(entries, Iterator) else entries
+        return partial(add, self._collection, given, self.metric, most_rows)
+
+    def _querying(
+        self, queries: Sequence[VectorStoreQuery]
+    ) -> Callable[[], Work[list[list[VectorMatch]]]]:
+        return partial(query_many, self._collection, check_queries(queries), self.metric)
+
+    def _getting(
+        self, ids: Sequence[str], include_deleted: bool
+    ) -> Callable[[], Work[list[VectorEntry]]]:
+        return partial(get, self._collection, check_get_ids(ids), include_deleted=include_deleted)
+
+    def _deleting(self, ids: str | Sequence[str], missing_ok: bool) -> Callable[[], Work[None]]:
+        return partial(delete, self._collection, check_delete_ids(ids), missing_ok=missing_ok)
+
+    def _reader(
+        self,
+        selection: Selection,
+        batch_size: int,
+        include_embeddings: bool,
+        *,
+        in_large_pages: bool,
+    ) -> RowReader:
+        fields = (*FIELDS, VECTOR) if include_embeddings else FIELDS
+        size = check_batch_size(batch_size)
+        return RowReader(self._collection, selection, fields, size, in_large_pages=in_large_pages)
+
+    def _iterate(self, rows: RowReader) -> Iterator[VectorEntry]:
+        while page := self._run(rows.next):
+            for row in page:
+                yield VectorEntry(**decode(row))
+
+
+def _configure(config: MilvusConfig | None, **given: Any) -> MilvusConfig:
+    if config is None:
+        return MilvusConfig.from_env(**given)
+    if not isinstance(config, MilvusConfig):
+        raise InvalidConfigError(f"config must be a MilvusConfig, not {shorten(config)}")
+    return replace(config, **{name: value for name, value in given.items() if value is not None})
+
+
+def _restore(
+    store: type[MilvusVectorStore], collection_name: str, config: MilvusConfig
+) -> MilvusVectorStore:
+    return store(collection_name, config=config)

@@ -1,0 +1,156 @@
+"""What `add`, `delete` and `clear` do to a collection."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+from ragbridge._twins import Step, Work
+from ragbridge.errors import (
+    InvalidEmbeddingError,
+    PartialWriteError,
+    VectorStoreError,
+)
+from ragbridge.stores._requests import (
+    Selection,
+    VectorShape,
+    WriteBatch,
+    not_found,
+    prepare_batch,
+)
+from ragbridge.stores.base import SimilarityMetric, VectorEntry
+from ragbridge.stores.milvus.collection import Collection
+from ragbridge.stores.milvus.filters import EVERYTHING, one_of
+from ragbridge.stores.milvus.layout import ID
+from ragbridge.stores.milvus.reading import SelectedRows, known_ids
+from ragbridge.stores.milvus.rows import Row, encode, size_of
+
+T = TypeVar("T")
+
+_IDS_AT_ONCE = 5_000
+_ROWS_BETWEEN_PAUSES = 200
+
+
+def add(
+    collection: Collection, entries: Sequence[VectorEntry], metric: SimilarityMetric, most_rows: int
+) -> Work[list[str]]:
+    """Upsert `entries`, so many at a time at the most; see `VectorStore.add`."""
+    layout = yield from collection.open()
+    batch = prepare_batch(entries, layout.shape if layout else None, metric)
+    if batch is None:
+        return []
+    _check_served(batch.shape)
+    rows = yield from _encode(collection, batch)
+    if layout is None:
+        layout = yield from collection.make(batch.shape)
+        prepare_batch(list(batch.rows.values()), layout.shape, metric)  # another store was faster
+    yield from _send(collection, rows, most_rows)
+    return batch.ids
+
+
+def delete(collection: Collection, ids: Sequence[str], *, missing_ok: bool) -> Work[None]:
+    """Remove rows; see `VectorStore.delete`."""
+    layout = yield from collection.open()
+    if not missing_ok and ids:
+        known = yield from known_ids(collection, ids) if layout else _nothing()
+        missing = set(ids) - known
+        if missing:
+            raise not_found(missing)
+    if layout is not None:
+        yield from _delete(collection, ids)
+
+
+def delete_selected(collection: Collection, selection: Selection) -> Work[int]:
+    """Remove the rows of a selection; how many there were."""
+    if (yield from collection.open()) is None:
+        return 0
+    selected = SelectedRows(collection, selection, (ID,), _IDS_AT_ONCE)
+    deleted = 0
+    while rows := (yield from selected.next()):
+        yield from _delete(collection, [row[ID] for row in rows])
+        deleted += len(rows)
+    return deleted
+
+
+def clear(collection: Collection) -> Work[None]:
+    """Remove every row."""
+    if (yield from collection.open()) is None:
+        return
+    call = collection.change("delete", filter=EVERYTHING)
+    yield from collection.write(call, rows=_IDS_AT_ONCE)
+
+
+def _nothing() -> Work[set[str]]:
+    yield from ()
+    return set()
+
+
+def _check_served(shape: VectorShape) -> None:
+    if shape.dimension is None or shape.sparse:
+        raise InvalidEmbeddingError(
+            f"MilvusVectorStore holds dense vectors, but the entries have {shape}"
+        )
+
+
+def _encode(collection: Collection, batch: WriteBatch) -> Work[list[Row]]:
+    """The rows; all of them are made before any is sent, because one of them may be too large."""
+    engine = yield from collection.engine()
+    rows = []
+    for row_id, entry in batch.rows.items():
+        rows.append(encode(row_id, entry, engine))
+        if len(rows) % _ROWS_BETWEEN_PAUSES == 0:
+            yield from _pause()
+    return rows
+
+
+def _pause() -> Step[None]:
+    """Let the tasks of an event loop have their turn."""
+    return Step(lambda _seconds: None, asyncio.sleep, 0)
+
+
+def _send(collection: Collection, rows: Sequence[Row], most_rows: int) -> Work[None]:
+    engine = yield from collection.engine()
+    most_bytes = collection.connection.config.batch_bytes
+    written = 0
+    for part in _parts(rows, most_rows, most_bytes):
+        call = collection.change(engine.write, data=part)
+        try:
+            yield from collection.write(call, len(part))
+        except VectorStoreError as error:
+            if not written:
+                raise
+            raise _partial(rows, written, error) from error
+        written += len(part)
+
+
+def _parts(rows: Sequence[Row], most_rows: int, most_bytes: int) -> Iterator[list[Row]]:
+    part: list[Row] = []
+    size = 0
+    for row in rows:
+        row_size = size_of(row)
+        if part and (len(part) == most_rows or size + row_size > most_bytes):
+            yield part
+            part, size = [], 0
+        part.append(row)
+        size += row_size
+    yield part
+
+
+def _partial(rows: Sequence[Row], written: int, error: VectorStoreError) -> PartialWriteError:
+    ids = [row[ID] for row in rows]
+    return PartialWriteError(
+        f"{written} of {len(ids)} rows are written, then: {error}; adding the entries again is safe",
+        written=ids[:written],
+        not_written=ids[written:],
+    )
+
+
+def _delete(collection: Collection, ids: Sequence[str]) -> Work[None]:
+    for start in range(0, len(ids), _IDS_AT_ONCE):
+        part = ids[start : start + _IDS_AT_ONCE]
+        call = collection.change("delete", filter=one_of(ID, part))
+        try:
+            yield from collection.write(call, len(part))
+        except VectorStoreError as error:
+            if not start:
+                raise
+            raise type(error)(f"{start} of {len(ids)} rows were deleted, then: {error}") from error

@@ -41,9 +41,10 @@ def _are_valid(entries: Sequence[VectorEntry]) -> bool:
         and _are_places(_given([chunk.index for chunk in chunks]))
         and _are_places(_given([chunk.start for chunk in chunks]))
         and _are_places(_given([chunk.end for chunk in chunks]))
-        and is_plain_json([chunk.metadata for chunk in chunks])
-        and is_plain_json([entry.framework_data for entry in entries if entry.framework_data])
-        and _are_contents([chunk.content for chunk in chunks])
+        and _are_objects([chunk.metadata for chunk in chunks])
+        and _are_objects([entry.framework_data for entry in entries])
+        and are_texts([chunk.content for chunk in chunks if type(chunk) is TextChunk])
+        and _are_contents([chunk.content for chunk in chunks if type(chunk) is Chunk])
     )
 
 
@@ -61,8 +62,12 @@ def _are_places(values: list[Any]) -> bool:
     )
 
 
+def _are_objects(values: Sequence[object]) -> bool:
+    return set(map(type, values)) == {dict} and is_plain_json(filter(None, values))
+
+
 def _are_contents(values: Sequence[object]) -> bool:
-    return are_texts(values) or is_plain_json(v for v in values if type(v) is not bytes)
+    return is_plain_json(value for value in values if type(value) is not bytes)
 
 
 def _remake(entry: VectorEntry, position: int) -> VectorEntry:

@@ -32,7 +32,8 @@ NOTHING: Final = f"{ID} in []"
 _FEW = 16  # operands side by side; servers take minutes for a row of thousands
 _INVERSE: Final = {"==": "!=", "!=": "==", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
 _ESCAPES: Final = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"})
-_WILDCARDS: Final = str.maketrans(dict.fromkeys("%_\\", "_"))
+_WILDCARDS: Final = "%_\\"
+_ANY_CHARACTER: Final = str.maketrans(dict.fromkeys(_WILDCARDS, "_"))  # engines differ in escapes
 
 # Engines compare integers with floats as floats, and 2**63 is the float next to this one.
 _LARGEST_SAFE: Final = 2**63 - 1024
@@ -260,12 +261,11 @@ def _has_text(path: tuple[str, ...], text: str, engine: Engine) -> _Condition:
         return _Condition.exact(_has(name))
     if not engine.matches_infix:
         return _Condition(_has(name), _FALSE)
-    pattern = text.translate(_WILDCARDS)  # engines disagree about escapes
-    found = _is_like(name, f"%{pattern}%")
+    found = _is_like(name, f"%{text.translate(_ANY_CHARACTER)}%")
     may = _some([found, _has(key("l", path))])
     # What stands for a long text ends in a hash, which is no part of it.
     certain = _every([found, _has(key("l", path)).negated()])
-    return _Condition(may, certain if pattern == text else _FALSE)
+    return _Condition(may, _FALSE if any(map(text.__contains__, _WILDCARDS)) else certain)
 
 
 def _has_text_in_any_case(path: tuple[str, ...], text: str, _engine: Engine) -> _Condition:

@@ -114,7 +114,7 @@ def test_prints_a_prompt_for_a_model(run, store):
     run("ingest", CATALOG, "--store", store)
     out = run("ask", QUESTION, "--store", store, "--prompt")[1]
     assert QUESTION in out
-    assert "Aurora Lite 200" in out
+    assert any(name in out for name in CHEAP)
 
 
 def test_says_when_nothing_matches(run, store):

@@ -23,15 +23,12 @@ def test_chunks_cover_the_text(text, sizes):
 
 @given(texts, sizes)
 def test_no_chunk_goes_on_past_a_heading_with_text_before_it(text, sizes):
-    parts = chunk(text, *sizes)
-    for heading in _find_headings(text):
-        for part in parts:
-            if part.start < heading.start < part.end:
-                above = [other for other in _find_headings(text) if other.end <= heading.start]
-                bare = text[part.start : heading.start]
-                for other in above:
-                    bare = bare.replace(text[other.start : other.end], "")
-                assert not bare.strip()
+    headings = _find_headings(text)
+    in_headings = {place for each in headings for place in range(each.start, each.end)}
+    for part in chunk(text, *sizes):
+        last = max((each.start for each in headings if each.start < part.end), default=0)
+        before = set(range(part.start, last)) - in_headings
+        assert not "".join(text[place] for place in before).strip()
 
 
 def test_every_heading_begins_a_chunk_and_names_it():

@@ -203,7 +203,7 @@ class VectorStoreQuery:
             put(self, "embedding", as_embedding(self.embedding))
         if self.text is not None and not isinstance(self.text, str):
             raise InvalidQueryError(f"text must be a string or None, not {shorten(self.text)}")
-        check_top_k(self.top_k, "top_k")
+        _check_top_k(self.top_k, "top_k")
         put(self, "filters", check_filters(self.filters))
         put(self, "ids", check_ids(self.ids, "ids"))
         put(self, "document_ids", check_ids(self.document_ids, "document_ids"))
@@ -485,7 +485,7 @@ def check_filters(filters: object) -> Filter | None:
     )
 
 
-def check_top_k(value: object, name: str) -> int:
+def _check_top_k(value: object, name: str) -> int:
     """`value` as a number of matches.
 
     Raises:
@@ -515,7 +515,7 @@ def _check_leg_top_k(value: object) -> Mapping[Leg, int] | None:
     if not isinstance(value, Mapping):
         raise InvalidQueryError(f"leg_top_k must be a mapping of legs, not {shorten(value)}")
     try:
-        return {Leg(leg): check_top_k(k, f"leg_top_k[{leg!r}]") for leg, k in value.items()}
+        return {Leg(leg): _check_top_k(k, f"leg_top_k[{leg!r}]") for leg, k in value.items()}
     except ValueError as error:
         raise InvalidQueryError(f"leg_top_k must be keyed by {', '.join(Leg)}: {error}") from error
 

@@ -14,6 +14,7 @@ from ragbridge.errors import InvalidConfigError, shorten
 
 DEFAULT_PORTS: Final = {"http": 19530, "https": 443}
 
+_HOST_AND_PORT = re.compile(r"(\[[^][]*\]|[^][:]*)(:[0-9]*)?")
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?\.?")
 
 
@@ -121,22 +122,24 @@ def _read_url(text: str, name: str) -> Address:
     except ValueError:
         # Without its cause, which quotes what it could not read.
         raise InvalidConfigError(f"{name} is no address: {_shown(text)}") from None
-    host = _read_host_name(parts.hostname or "", name)
     database = parts.path.strip("/ ")
-    if parts.query or parts.fragment or "/" in database or port == 0:
+    whole = _HOST_AND_PORT.fullmatch(parts.netloc.rpartition("@")[2])
+    # An @ behind the host is one in a password that should have been written %40.
+    if not whole or parts.query or parts.fragment or set("/@") & set(database) or port == 0:
         raise InvalidConfigError(
             f"{name} must be http(s)://host:port/database at the most, not {_shown(text)}"
         )
+    host = parts.hostname or ""
+    if not _is_ipv6(host) and not _HOST_NAME.fullmatch(host):
+        raise InvalidConfigError(f"{name} names no host: {_shown(text)}")
     credentials = (unquote(part) for part in (parts.username, parts.password) if part)
-    return Address(parts.scheme, host, port, ":".join(credentials), unquote(database))
-
-
-def _read_host_name(host: str, name: str) -> str:
-    if _is_ipv6(host):
-        return f"[{host}]"
-    if not _HOST_NAME.fullmatch(host):
-        raise InvalidConfigError(f"{name} names no host: {_shown(host)}")
-    return host
+    return Address(
+        scheme=parts.scheme,
+        host=f"[{host}]" if ":" in host else host,
+        port=port,
+        token=":".join(credentials),
+        db_name=unquote(database),
+    )
 
 
 def _read_path(text: str, name: str) -> Address:
@@ -155,4 +158,6 @@ def _is_ipv6(host: str) -> bool:
 
 
 def _shown(address: object) -> str:
-    return shorten(address.rpartition("@")[2] if isinstance(address, str) else address)
+    if not isinstance(address, str | Path):
+        return type(address).__name__
+    return shorten(str(address).rpartition("@")[2])

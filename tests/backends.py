@@ -23,8 +23,8 @@ class Backend(Protocol):
     def empty_store(self, *, metric: SimilarityMetric) -> VectorStore:
         """An empty store, perhaps one that was used before: quicker where making one is slow."""
 
-    def drop_new(self) -> None:
-        """Remove what `new_store` made."""
+    def remove(self, store: VectorStore) -> None:
+        """Close a store that `new_store` made, and remove its rows for good."""
 
 
 def make_backend(name: str, uri: str) -> Backend:
@@ -43,8 +43,8 @@ class MemoryBackend:
     def empty_store(self, *, metric: SimilarityMetric) -> VectorStore:
         return self.new_store(metric=metric)
 
-    def drop_new(self) -> None:
-        """Nothing stays behind."""
+    def remove(self, store: VectorStore) -> None:
+        store.close()
 
 
 class MilvusBackend:
@@ -52,11 +52,9 @@ class MilvusBackend:
 
     def __init__(self, uri: str) -> None:
         self._uri = uri
-        self._new: list[str] = []
 
     def new_store(self, *, metric: SimilarityMetric, **options: Any) -> VectorStore:
         name = options.pop("collection_name", f"test_{uuid4().hex}")
-        self._new.append(name)
         return self._open(name, metric, **options)
 
     def empty_store(self, *, metric: SimilarityMetric) -> VectorStore:
@@ -64,13 +62,12 @@ class MilvusBackend:
         store.clear()
         return store
 
-    def drop_new(self) -> None:
+    def remove(self, store: VectorStore) -> None:
         from pymilvus import MilvusClient
 
+        store.close()
         client = MilvusClient(self._uri, timeout=30)
-        for name in self._new:
-            client.drop_collection(name)
-        self._new.clear()
+        client.drop_collection(store.collection_name)
         client.close()
 
     def _open(self, name: str, metric: SimilarityMetric, **options: Any) -> VectorStore:

@@ -116,8 +116,7 @@ def make_store(backend):
 
     yield make
     for store in stores:
-        store.close()
-    backend.drop_new()
+        backend.remove(store)
 
 
 @pytest.fixture

@@ -168,6 +168,8 @@ TYPES = _table(
         (v.contains("b"), "list_ab"),
         (v.contains(""), "list_empty_text"),
         (v.contains("x"), ""),
+        (v.contains("n1"), ""),
+        (v.contains("b1"), ""),
         (v.any_of([1, "b"]), "list_1 list_1f list_ab list_mixed"),
         (v.any_of([True]), "list_true list_mixed"),
         (v.any_of(["a"]), "list_a list_ab list_mixed"),
@@ -538,6 +540,8 @@ _KEYS = {
     "empty": "",
     "space": " ",
     "dotted": "a.b",
+    "two_underscores": "a__b",
+    "escaped": "a_2eb",
     "dashed": "a-b",
     "slashed": "a/b",
     "indexed": "a[0]",
@@ -657,6 +661,71 @@ PATHS = _table(
     ],
 )
 
+_LONG_TEXT = "x" * 600
+
+LONG = _table(
+    "long texts and arrays",
+    {
+        "missing": {},
+        **_values(
+            short="x" * 100,
+            ends_in_a=_LONG_TEXT + "a",
+            ends_in_b=_LONG_TEXT + "b",
+            umlauts="\u00fc" * 600,
+            emoji="x" * 509 + "\U0001f44d" * 50,
+            numbers=list(range(100)),
+            texts=[f"item {n}" for n in range(100)],
+            mixed=[*range(50), *map(str, range(50)), True],
+            few=[1, 2, 99],
+        ),
+    },
+    [
+        (v == _LONG_TEXT, ""),
+        (v == _LONG_TEXT + "a", "ends_in_a"),
+        (v == _LONG_TEXT + "A", ""),
+        (v != _LONG_TEXT + "a", "all but ends_in_a"),
+        (v == "\u00fc" * 600, "umlauts"),
+        (v == "\u00fc" * 599, ""),
+        (v.in_([_LONG_TEXT + "b", _LONG_TEXT + "c"]), "ends_in_b"),
+        (v.not_in([_LONG_TEXT + "b", "x" * 100]), "all but ends_in_b short"),
+        (v > _LONG_TEXT, "ends_in_a ends_in_b umlauts emoji"),
+        (v > _LONG_TEXT + "a", "ends_in_b umlauts emoji"),
+        (v >= _LONG_TEXT + "b", "ends_in_b umlauts emoji"),
+        (v < _LONG_TEXT + "b", "short ends_in_a"),
+        (v <= _LONG_TEXT + "b", "short ends_in_a ends_in_b"),
+        (v > "x" * 100, "ends_in_a ends_in_b umlauts emoji"),
+        (v < "x" * 509 + "y", "short ends_in_a ends_in_b"),
+        (v < "x" * 509 + "\U0001f44d", "short ends_in_a ends_in_b"),
+        (~(v > _LONG_TEXT + "a"), "all but ends_in_b umlauts emoji"),
+        (~(v < _LONG_TEXT + "b"), "all but short ends_in_a"),
+        (v.text_match("xa"), "ends_in_a"),
+        (v.text_match("x" * 101), "ends_in_a ends_in_b emoji"),
+        (v.text_match("x\U0001f44d"), "emoji"),
+        (v.text_match("\u00fc" * 300), "umlauts"),
+        (v.text_match("0"), ""),
+        (~v.text_match("xa"), "all but ends_in_a"),
+        (v.text_match("XB", ignore_case=True), "ends_in_b"),
+        (~v.text_match("XB", ignore_case=True), "all but ends_in_b"),
+        (v.contains(99), "numbers few"),
+        (v.contains(100), ""),
+        (v.contains("item 7"), "texts"),
+        (v.contains("7"), "mixed"),
+        (v.contains(1), "numbers mixed few"),
+        (v.contains(True), "mixed"),
+        (~v.contains(99), "all but numbers few"),
+        (v.any_of([98, "item 98"]), "numbers texts"),
+        (~v.any_of([98, "item 98"]), "all but numbers texts"),
+        (v.all_of([1, 99]), "numbers few"),
+        (v.all_of([1, True]), "mixed"),
+        (v.all_of(["item 1", "item 99"]), "texts"),
+        (v.all_of(list(range(100))), "numbers"),
+        (~v.all_of([1, 99]), "all but numbers few"),
+        (v.all_of([]), "numbers texts mixed few"),
+        (v.exists(), "all but missing"),
+        (v.is_empty(), "missing"),
+    ],
+)
+
 x, y = where("x"), where("y")
 
 GROUPS = _table(
@@ -715,5 +784,5 @@ GROUPS = _table(
     ],
 )
 
-FILTER_TABLES = (TYPES, NUMBERS, STRINGS, LETTER_CASE, ORDER, KEYS, PATHS, GROUPS)
+FILTER_TABLES = (TYPES, NUMBERS, STRINGS, LETTER_CASE, ORDER, KEYS, PATHS, LONG, GROUPS)
 """Every table: what a store's filters are checked against."""

@@ -10,9 +10,8 @@ from ragbridge.stores.base import SimilarityMetric
 from ragbridge.stores.milvus.capabilities import Engine, engine_of
 from ragbridge.stores.milvus.connection import Call, Connection, import_pymilvus
 from ragbridge.stores.milvus.errors import CollectionMissingError, CollectionNotLoadedError
-from ragbridge.stores.milvus.indexes import VectorIndex
+from ragbridge.stores.milvus.indexes import METRICS, VectorIndex
 from ragbridge.stores.milvus.layout import (
-    METRICS,
     VECTOR,
     Layout,
     index_params,

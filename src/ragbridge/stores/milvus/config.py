@@ -28,7 +28,7 @@ from ragbridge.stores.milvus._layers import (
     find_settings,
     token_of_environment,
 )
-from ragbridge.stores.milvus.indexes import VectorIndex, index_from_name
+from ragbridge.stores.milvus.indexes import METRICS, VectorIndex, index_from_name
 
 __all__ = ["PROFILES", "MilvusConfig", "check_pymilvus_environment"]
 
@@ -36,9 +36,7 @@ _DATABASE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 _MUTUAL_TLS = ("ca_pem_path", "client_pem_path", "client_key_path")
 _METRICS: Final[Mapping[str, SimilarityMetric]] = MappingProxyType(
     {
-        "COSINE": SimilarityMetric.COSINE,
-        "L2": SimilarityMetric.EUCLIDEAN,
-        "IP": SimilarityMetric.DOT_PRODUCT,
+        **{name: metric for metric, name in METRICS.items()},
         **{metric.upper(): metric for metric in SimilarityMetric},
     }
 )

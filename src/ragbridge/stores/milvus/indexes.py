@@ -28,9 +28,11 @@ from ragbridge.errors import (
     UnsupportedQueryError,
     shorten,
 )
+from ragbridge.stores.base import SimilarityMetric
 
 __all__ = [
     "INDEXES",
+    "METRICS",
     "AutoIndex",
     "BinFlat",
     "BinIvfFlat",
@@ -56,6 +58,15 @@ __all__ = [
 Value: TypeAlias = int | float | bool | str
 ServerVersion: TypeAlias = tuple[int, ...] | None
 """A server's version, such as (2, 5); None is Milvus Lite."""
+
+METRICS: Final[Mapping[SimilarityMetric, str]] = MappingProxyType(
+    {
+        SimilarityMetric.COSINE: "COSINE",
+        SimilarityMetric.EUCLIDEAN: "L2",
+        SimilarityMetric.DOT_PRODUCT: "IP",
+    }
+)
+"""What Milvus calls the metrics of dense vectors."""
 
 _INT_MAX = 2**31 - 1
 _OLDEST_SERVER = (2, 3)
@@ -159,7 +170,7 @@ class VectorIndex:
 
     name: ClassVar[str]
     kinds: ClassVar[tuple[VectorKind, ...]] = (VectorKind.FLOAT,)
-    metrics: ClassVar[tuple[str, ...]] = ("COSINE", "L2", "IP")
+    metrics: ClassVar[tuple[str, ...]] = tuple(METRICS.values())
     since: ClassVar[tuple[int, int]] = _OLDEST_SERVER
     on_lite: ClassVar[bool] = False
 
@@ -327,7 +338,7 @@ class AutoIndex(VectorIndex):
 
     name: ClassVar[str] = "AUTOINDEX"
     kinds: ClassVar[tuple[VectorKind, ...]] = tuple(VectorKind)
-    metrics: ClassVar[tuple[str, ...]] = ("COSINE", "L2", "IP", "HAMMING", "JACCARD", "BM25")
+    metrics: ClassVar[tuple[str, ...]] = (*METRICS.values(), "HAMMING", "JACCARD", "BM25")
     on_lite: ClassVar[bool] = True
 
     ef: int | None = _search("ef", _Range(1), None, at_least_top_k=True, on_lite=True)

@@ -10,7 +10,7 @@ from ragbridge.errors import InvalidConfigError, InvalidEmbeddingError, shorten
 from ragbridge.stores._requests import VectorShape
 from ragbridge.stores.base import SimilarityMetric
 from ragbridge.stores.milvus.capabilities import Engine
-from ragbridge.stores.milvus.indexes import VectorIndex, index_from_description
+from ragbridge.stores.milvus.indexes import METRICS, VectorIndex, index_from_description
 
 ID: Final = "id"
 DOCUMENT_ID: Final = "document_id"
@@ -25,15 +25,6 @@ TEXT_LENGTHS: Final[Mapping[str, int]] = MappingProxyType(
     {ID: 512, DOCUMENT_ID: 1_024, CONTENT: 65_535}
 )
 """How long the texts may be; see `Engine.counts_bytes`."""
-
-METRICS: Final[Mapping[SimilarityMetric, str]] = MappingProxyType(
-    {
-        SimilarityMetric.COSINE: "COSINE",
-        SimilarityMetric.EUCLIDEAN: "L2",
-        SimilarityMetric.DOT_PRODUCT: "IP",
-    }
-)
-"""What Milvus calls the metrics."""
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 _FIELDS: Final = frozenset(

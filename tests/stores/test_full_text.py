@@ -1,5 +1,6 @@
 """FullTextOptions: validation, and the terms of a text."""
 
+import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -51,8 +52,33 @@ def test_stemmers_of_other_languages():
 def test_options_are_values():
     assert FullTextOptions(stop_words=["a"]) == FullTextOptions(stop_words=("a",))
     assert hash(FullTextOptions(stop_words=["a"])) == hash(FullTextOptions(stop_words=("a",)))
+    assert FullTextOptions(stop_words=["a", "B"]) == FullTextOptions(stop_words={"b", "a"})
+    assert FullTextOptions(stop_words=["a"]) != FullTextOptions(stop_words=["b"])
     assert FullTextOptions(k1=1) != FullTextOptions()
     assert repr(PLAIN) == "FullTextOptions(stop_words=None, stemmer=None, k1=1.2, b=0.75)"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [PLAIN, FullTextOptions(stop_words="english", stemmer="porter", k1=0.9, b=0.4),
+     FullTextOptions(stop_words={"the", "ein"})],
+    ids=repr,
+)  # fmt: skip
+def test_options_survive_json(options):
+    assert FullTextOptions(**json.loads(json.dumps(options.to_dict()))) == options
+
+
+@pytest.mark.parametrize(
+    ("options", "is_plain"),
+    [
+        ({}, True),
+        ({"stop_words": [], "k1": 2.0}, True),
+        ({"stop_words": ["a"]}, False),
+        ({"stemmer": "english"}, False),
+    ],
+)
+def test_plain_options_leave_every_word_as_it_stands(options, is_plain):
+    assert FullTextOptions(**options).is_plain is is_plain
 
 
 WRONG = [

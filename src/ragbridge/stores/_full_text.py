@@ -3,7 +3,7 @@
 import re
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from math import isfinite
 from typing import Any, Final, Literal
 
@@ -22,8 +22,8 @@ class FullTextOptions:
     dropped, and what is left is stemmed.
 
     Attributes:
-        stop_words: Words that are left out: None for none, `"english"` for the list of 33 that bm25s
-            brings, or words of your own (compared in lower case).
+        stop_words: Words that are left out: None for none, `"english"` for the longer of the lists
+            that bm25s brings, or words of your own (compared in lower case).
         stemmer: None, or an algorithm of PyStemmer: `"english"`, `"porter"`, `"german"`, ...
         k1: BM25: how fast a repeated word stops adding to the score; at least 0.
         b: BM25: how much long texts are marked down, from 0 (not at all) to 1.
@@ -33,11 +33,11 @@ class FullTextOptions:
         MissingDependencyError: a stemmer or the English stop words need the extra `text`.
     """
 
-    stop_words: Literal["english"] | Sequence[str] | None = None
+    stop_words: Literal["english"] | Sequence[str] | None = field(default=None, compare=False)
     stemmer: str | None = None
     k1: float = 1.2
     b: float = 0.75
-    _dropped: frozenset[str] = field(init=False, repr=False, compare=False)
+    _dropped: frozenset[str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -47,6 +47,15 @@ class FullTextOptions:
             _check_stemmer(self.stemmer)
         put(self, "k1", _check_number(self.k1, "k1", float("inf")))
         put(self, "b", _check_number(self.b, "b", 1.0))
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether every word is a term as it stands."""
+        return not self._dropped and self.stemmer is None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The options by name, as JSON can hold them."""
+        return {option.name: getattr(self, option.name) for option in fields(self) if option.init}
 
     def tokenize(self, text: str) -> list[str]:
         """The terms of `text`, in order, repeats included."""
@@ -74,10 +83,10 @@ def _dropped_words(stop_words: Literal["english"] | Sequence[str] | None) -> fro
     if stop_words != "english":
         return frozenset(word.lower() for word in stop_words or ())
     try:
-        from bm25s.stopwords import STOPWORDS_EN
+        from bm25s.stopwords import STOPWORDS_EN_PLUS
     except ImportError as error:
         raise missing_dependency("bm25s", "text") from error
-    return frozenset(STOPWORDS_EN)
+    return frozenset(STOPWORDS_EN_PLUS)
 
 
 def _check_stemmer(algorithm: object) -> None:

@@ -35,7 +35,6 @@ from ragbridge.stores.base import SimilarityMetric, VectorEntry
 
 _FORMAT: Final = "ragbridge in-memory store"
 _VERSION: Final = 1
-_OPTIONS: Final = ("stop_words", "stemmer", "k1", "b")
 _CLASSES: Final = {"Chunk": Chunk, "TextChunk": TextChunk}
 _DAMAGES: Final = (
     ArithmeticError, AttributeError, BadZipFile, EOFError, LookupError, NotImplementedError, RagbridgeError,
@@ -117,12 +116,11 @@ def _write(file: IO[bytes], header: Header, parts: Iterable[list[VectorEntry]]) 
 
 
 def _encode_header(header: Header) -> dict[str, Any]:
-    options = header.full_text
     return {
         "format": _FORMAT,
         "version": _VERSION,
         "metric": header.metric,
-        "full_text": {name: getattr(options, name) for name in _OPTIONS},
+        "full_text": header.full_text.to_dict(),
         "shape": None if header.shape is None else asdict(header.shape),
         "rows": header.rows,
     }

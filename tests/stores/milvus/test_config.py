@@ -351,6 +351,17 @@ def test_contradictions_are_refused(arguments, complaint):
     assert SECRET not in str(error.value)
 
 
+def test_a_port_argument_wins_over_one_inside_a_host_of_the_environment(environment):
+    environment(MILVUS_HOST="h:1")
+    assert MilvusConfig.from_env(port=2).uri == "http://h:2"
+
+
+def test_a_port_of_the_environment_belongs_to_its_host_and_not_to_its_uri(environment):
+    environment(MILVUS_URI="http://h", MILVUS_PORT="2")
+    assert MilvusConfig.from_env().uri == "http://h:19530"
+    assert MilvusConfig.from_env(host="other").uri == "http://other:19530"
+
+
 def test_a_port_does_not_go_with_an_address_of_the_environment(environment):
     environment(MILVUS_URI="http://h:1")
     with pytest.raises(InvalidConfigError, match="MILVUS_URI is the whole address; leave out port"):

@@ -381,6 +381,7 @@ def test_an_unknown_parameter_is_refused_with_those_that_there_are():
         ({"index_type": "SCANN", "with_raw_data": "false"}, Scann(with_raw_data=False)),
         ({"index_type": "HNSW_SQ", "sq_type": "SQ6", "bogus": "1"}, HnswSq(sq_type="SQ6")),
         ({"index_type": "HNSW", "M": "1", "efConstruction": "x"}, Hnsw()),
+        ({"index_type": "HNSW", "M": "8", "ef": "9"}, Hnsw(m=8)),
         ({"index_type": "IVF_FLAT", "nlist": "4", "params": "oops"}, IvfFlat(nlist=4)),
         ({"index_type": "IVF_FLAT", "nlist": "4", "nprobe": "9"}, IvfFlat(nlist=4)),
         (
@@ -526,9 +527,13 @@ def recall(client, name, index, metric):
 
 @pytest.fixture
 def lite(tmp_path):
-    client = connect(str(tmp_path / "rows.db"))
+    from milvus_lite.server_manager import server_manager_instance
+
+    path = str(tmp_path / "rows.db")
+    client = connect(path)
     yield client
     client.close()
+    server_manager_instance.release_server(path)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from ragbridge.filters import MetadataFilter, MetadataFilters, matches, where
 from ragbridge.stores._requests import Selection
 from ragbridge.stores.milvus import shadows
 from ragbridge.stores.milvus.capabilities import LITE, engine_of
-from ragbridge.stores.milvus.filters import EVERYTHING, NOTHING, compile_selection
+from ragbridge.stores.milvus.expressions import EVERYTHING, NOTHING
+from ragbridge.stores.milvus.filters import compile_selection
 from ragbridge.testing._strategies import filters, metadata
 
 OLD_SERVER = engine_of("v2.3.5")

@@ -6,15 +6,27 @@ For what engines can say exactly they are the same; otherwise the rows in betwee
 keys that hold one type are compared, and what a missing one means is said each time.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, nextafter
-from typing import Final, Self
+from typing import Final
 
 from ragbridge._filter_tree import Every, Leaf, Node, normalize
 from ragbridge.filters import LIST_OPERATORS, Operator, Scalar
 from ragbridge.stores._requests import Selection
 from ragbridge.stores.milvus.capabilities import Engine
+from ragbridge.stores.milvus.expressions import (
+    FALSE,
+    NOTHING,
+    Clause,
+    Condition,
+    all_of,
+    combine,
+    every,
+    literal,
+    one_of,
+    some,
+)
 from ragbridge.stores.milvus.layout import DELETED, DOCUMENT_ID, ID
 from ragbridge.stores.milvus.shadows import (
     INT64_MIN,
@@ -26,12 +38,7 @@ from ragbridge.stores.milvus.shadows import (
     shadow_text,
 )
 
-EVERYTHING: Final = f'{ID} >= ""'
-NOTHING: Final = f"{ID} in []"
-
-_FEW = 16  # operands side by side; servers take minutes for a row of thousands
 _INVERSE: Final = {"==": "!=", "!=": "==", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
-_ESCAPES: Final = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"})
 _WILDCARDS: Final = "%_\\"
 _ANY_CHARACTER: Final = str.maketrans(dict.fromkeys(_WILDCARDS, "_"))  # engines differ in escapes
 
@@ -67,110 +74,31 @@ def compile_selection(selection: Selection, engine: Engine) -> Expression:
     if selection.document_ids is not None:
         outer.append(one_of(DOCUMENT_ID, selection.document_ids))
     inner = _compile(normalize(selection.filters), engine)
-    may = _all([*outer, inner.may.holds])
+    may = all_of([*outer, inner.may.holds])
     if inner.is_exact:
         return Expression(may, may, NOTHING)
-    must = _all([*outer, inner.must.holds])
-    return Expression(may, must, _all([*outer, inner.may.holds, inner.must.fails]))
+    must = all_of([*outer, inner.must.holds])
+    return Expression(may, must, all_of([*outer, inner.may.holds, inner.must.fails]))
 
 
 def after(expression: str, last_id: str | None) -> str:
     """Those rows of `expression` whose ids come after `last_id`."""
-    return expression if last_id is None else _all([expression, f"{ID} > {_literal(last_id)}"])
+    return expression if last_id is None else all_of([expression, f"{ID} > {literal(last_id)}"])
 
 
-def one_of(name: str, values: Sequence[Scalar]) -> str:
-    """The rows whose field or key `name` has one of some values of one type."""
-    if len(values) == 1:
-        return f"{name} == {_literal(values[0])}"
-    return f"{name} in [{', '.join(map(_literal, values))}]" if values else NOTHING
-
-
-@dataclass(frozen=True, slots=True)
-class _Test:
-    """An expression, and one for its opposite."""
-
-    holds: str
-    fails: str
-
-    def negated(self) -> "_Test":
-        return _Test(self.fails, self.holds)
-
-
-@dataclass(frozen=True, slots=True)
-class _Condition:
-    may: _Test
-    must: _Test
-
-    @classmethod
-    def exact(cls, test: _Test) -> Self:
-        return cls(test, test)
-
-    @property
-    def is_exact(self) -> bool:
-        return self.may == self.must
-
-    def negated(self) -> "_Condition":
-        return _Condition(self.must.negated(), self.may.negated())
-
-
-_TRUE: Final = _Test(EVERYTHING, NOTHING)
-_FALSE: Final = _Test(NOTHING, EVERYTHING)
-
-
-def _every(tests: Iterable[_Test]) -> _Test:
-    tests = list(tests)
-    return _Test(_all([test.holds for test in tests]), _any([test.fails for test in tests]))
-
-
-def _some(tests: Iterable[_Test]) -> _Test:
-    return _every(test.negated() for test in tests).negated()
-
-
-def _all(parts: Sequence[str]) -> str:
-    return _join(" and ", parts, neutral=EVERYTHING, decided=NOTHING)
-
-
-def _any(parts: Sequence[str]) -> str:
-    return _join(" or ", parts, neutral=NOTHING, decided=EVERYTHING)
-
-
-def _join(word: str, parts: Sequence[str], *, neutral: str, decided: str) -> str:
-    """A tree of parentheses: side by side, thousands of operands take a server minutes to read."""
-    if decided in parts:
-        return decided
-    left = [part for part in parts if part != neutral] or [neutral]
-    while len(left) > 1:
-        left = [_group(word, left[i : i + _FEW]) for i in range(0, len(left), _FEW)]
-    return left[0]
-
-
-def _group(word: str, parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"({word.join(parts)})"
-
-
-def _compile(node: Node, engine: Engine) -> _Condition:
+def _compile(node: Node, engine: Engine) -> Condition:
     if isinstance(node, Leaf):
         condition = _compile_leaf(node, engine)
         return condition.negated() if node.negated else condition
     children = [_compile(child, engine) for child in node.children]
-    return _combine(_every if isinstance(node, Every) else _some, children)
+    return combine(every if isinstance(node, Every) else some, children)
 
 
-def _combine(
-    how: Callable[[Iterable[_Test]], _Test], conditions: Sequence[_Condition]
-) -> _Condition:
-    may = how(condition.may for condition in conditions)
-    if all(condition.is_exact for condition in conditions):
-        return _Condition.exact(may)
-    return _Condition(may, how(condition.must for condition in conditions))
-
-
-def _compile_leaf(leaf: Leaf, engine: Engine) -> _Condition:
+def _compile_leaf(leaf: Leaf, engine: Engine) -> Condition:
     if leaf.operator is Operator.EXISTS:
-        return _Condition.exact(_some(_has(key(kind, leaf.path)) for kind in KINDS))
+        return Condition.exact(some(_has(key(kind, leaf.path)) for kind in KINDS))
     if leaf.operator is Operator.IS_EMPTY:
-        return _Condition.exact(_is_empty(leaf.path))
+        return Condition.exact(_is_empty(leaf.path))
     if leaf.operator in LIST_OPERATORS and isinstance(leaf.value, tuple):
         return _LISTS[leaf.operator](leaf.path, leaf.value)
     if isinstance(leaf.value, str) and leaf.operator in _TEXT_MATCHES:
@@ -181,52 +109,43 @@ def _compile_leaf(leaf: Leaf, engine: Engine) -> _Condition:
 # Tests of single keys
 
 
-def _has(name: str) -> _Test:
-    return _Test(f"(exists {name})", f"(not exists {name})")
+def _has(name: str) -> Clause:
+    return Clause(f"(exists {name})", f"(not exists {name})")
 
 
-def _is(name: str, operator: str, value: Scalar) -> _Test:
-    literal = _literal(value)
-    inverse = f"{name} {_INVERSE[operator]} {literal}"
-    return _Test(f"{name} {operator} {literal}", f"((not exists {name}) or {inverse})")
+def _is(name: str, operator: str, value: Scalar) -> Clause:
+    inverse = f"{name} {_INVERSE[operator]} {literal(value)}"
+    return Clause(f"{name} {operator} {literal(value)}", f"((not exists {name}) or {inverse})")
 
 
-def _is_in(name: str, values: Sequence[Scalar]) -> _Test:
+def _is_in(name: str, values: Sequence[Scalar]) -> Clause:
     if len(values) == 1:
         return _is(name, "==", values[0])
     found = one_of(name, values)
-    return _Test(found, f"((not exists {name}) or (not ({found})))") if values else _FALSE
+    return Clause(found, f"((not exists {name}) or (not ({found})))") if values else FALSE
 
 
-def _is_like(name: str, pattern: str) -> _Test:
-    found = f"{name} like {_literal(pattern)}"
-    return _Test(found, f"((not exists {name}) or (not ({found})))")
-
-
-def _literal(value: Scalar) -> str:
-    if isinstance(value, str):
-        return f'"{value.translate(_ESCAPES)}"'
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return repr(value)
+def _is_like(name: str, pattern: str) -> Clause:
+    found = f"{name} like {literal(pattern)}"
+    return Clause(found, f"((not exists {name}) or (not ({found})))")
 
 
 # Operators
 
 
-def _is_empty(path: tuple[str, ...]) -> _Test:
+def _is_empty(path: tuple[str, ...]) -> Clause:
     text, array = key("s", path), key("a", path)
     others = (_has(key(kind, path)).negated() for kind in KINDS if kind not in ("s", "a"))
-    return _every(
+    return every(
         [
             *others,
-            _some([_has(text).negated(), _is(text, "==", "")]),
-            _some([_has(array).negated(), _is(array, "==", 0)]),
+            some([_has(text).negated(), _is(text, "==", "")]),
+            some([_has(array).negated(), _is(array, "==", 0)]),
         ]
     )
 
 
-def _is_one_of(path: tuple[str, ...], values: tuple[Scalar, ...]) -> _Condition:
+def _is_one_of(path: tuple[str, ...], values: tuple[Scalar, ...]) -> Condition:
     texts = [shadow_text(value) for value in values if isinstance(value, str)]
     numbers = [normal_number(v) for v in values if not isinstance(v, bool | str)]
     safe = [number for number in numbers if _is_safe(number)]
@@ -239,38 +158,38 @@ def _is_one_of(path: tuple[str, ...], values: tuple[Scalar, ...]) -> _Condition:
         _is_in(key("n", path), whole),
         _is_in(key("n", path), broken),
     ]
-    parts = [_Condition.exact(test) for test in together]
-    return _combine(_some, [*parts, *(_compare(path, "==", value) for value in others)])
+    parts = [Condition.exact(test) for test in together]
+    return combine(some, [*parts, *(_compare(path, "==", value) for value in others)])
 
 
-def _holds_any(path: tuple[str, ...], values: tuple[Scalar, ...]) -> _Condition:
-    found = _some(_has(element_key(path, value)) for value in values)
-    return _Condition(_some([found, _has(key("x", path))]), found)
+def _holds_any(path: tuple[str, ...], values: tuple[Scalar, ...]) -> Condition:
+    found = some(_has(element_key(path, value)) for value in values)
+    return Condition(some([found, _has(key("x", path))]), found)
 
 
-def _holds_all(path: tuple[str, ...], values: tuple[Scalar, ...]) -> _Condition:
+def _holds_all(path: tuple[str, ...], values: tuple[Scalar, ...]) -> Condition:
     if not values:
-        return _Condition.exact(_has(key("a", path)))
-    found = _every(_has(element_key(path, value)) for value in values)
-    return _Condition(_some([found, _has(key("x", path))]), found)
+        return Condition.exact(_has(key("a", path)))
+    found = every(_has(element_key(path, value)) for value in values)
+    return Condition(some([found, _has(key("x", path))]), found)
 
 
-def _has_text(path: tuple[str, ...], text: str, engine: Engine) -> _Condition:
+def _has_text(path: tuple[str, ...], text: str, engine: Engine) -> Condition:
     name = key("s", path)
     if not text:
-        return _Condition.exact(_has(name))
+        return Condition.exact(_has(name))
     if not engine.matches_infix:
-        return _Condition(_has(name), _FALSE)
+        return Condition(_has(name), FALSE)
     found = _is_like(name, f"%{text.translate(_ANY_CHARACTER)}%")
-    may = _some([found, _has(key("l", path))])
+    may = some([found, _has(key("l", path))])
     # What stands for a long text ends in a hash, which is no part of it.
-    certain = _every([found, _has(key("l", path)).negated()])
-    return _Condition(may, _FALSE if any(map(text.__contains__, _WILDCARDS)) else certain)
+    certain = every([found, _has(key("l", path)).negated()])
+    return Condition(may, FALSE if any(map(text.__contains__, _WILDCARDS)) else certain)
 
 
-def _has_text_in_any_case(path: tuple[str, ...], text: str, _engine: Engine) -> _Condition:
+def _has_text_in_any_case(path: tuple[str, ...], text: str, _engine: Engine) -> Condition:
     test = _has(key("s", path))
-    return _Condition.exact(test) if not text else _Condition(test, _FALSE)
+    return Condition.exact(test) if not text else Condition(test, FALSE)
 
 
 _LISTS: Final = {Operator.IN: _is_one_of, Operator.ANY: _holds_any, Operator.ALL: _holds_all}
@@ -280,26 +199,26 @@ _TEXT_MATCHES: Final = {
 }
 
 
-def _compare(path: tuple[str, ...], operator: str, value: Scalar) -> _Condition:
+def _compare(path: tuple[str, ...], operator: str, value: Scalar) -> Condition:
     if isinstance(value, bool):
-        return _Condition.exact(_is(key("b", path), operator, value))
+        return Condition.exact(_is(key("b", path), operator, value))
     if isinstance(value, str):
         return _compare_text(key("s", path), operator, value)
     return _compare_number(key("n", path), operator, normal_number(value))
 
 
-def _compare_text(name: str, operator: str, value: str) -> _Condition:
+def _compare_text(name: str, operator: str, value: str) -> Condition:
     if operator == "==" or fits_in_full(value):
-        return _Condition.exact(_is(name, operator, shadow_text(value)))
-    return _Condition(_has(name), _FALSE)
+        return Condition.exact(_is(name, operator, shadow_text(value)))
+    return Condition(_has(name), FALSE)
 
 
-def _compare_number(name: str, operator: str, value: float) -> _Condition:
+def _compare_number(name: str, operator: str, value: float) -> Condition:
     if _is_safe(value):
-        return _Condition.exact(_is(name, operator, value))
+        return Condition.exact(_is(name, operator, value))
     if value == INT64_MIN or _LARGEST_SAFE < value <= 2**63:
-        return _Condition(_has(name), _FALSE)
-    return _Condition.exact(_compare_large(name, operator, value))
+        return Condition(_has(name), FALSE)
+    return Condition.exact(_compare_large(name, operator, value))
 
 
 def _is_safe(value: float) -> bool:
@@ -307,7 +226,7 @@ def _is_safe(value: float) -> bool:
     return not isinstance(value, int) or INT64_MIN < value <= _LARGEST_SAFE
 
 
-def _compare_large(name: str, operator: str, value: float) -> _Test:
+def _compare_large(name: str, operator: str, value: float) -> Clause:
     """Compare with an integer beyond 64 bits: only floats are that large."""
     try:
         near = float(value)
@@ -316,7 +235,7 @@ def _compare_large(name: str, operator: str, value: float) -> _Test:
     if near == value:
         return _is(name, operator, near)
     if operator == "==":
-        return _FALSE
+        return FALSE
     if operator in (">", ">="):
         below = near if near < value else nextafter(near, -inf)
         return _has(name) if below == -inf else _is(name, ">", below)

@@ -10,13 +10,8 @@ from ragbridge.stores.base import VectorEntry
 from ragbridge.stores.milvus.collection import Collection
 from ragbridge.stores.milvus.connection import Call
 from ragbridge.stores.milvus.errors import AnswerTooLargeError
-from ragbridge.stores.milvus.filters import (
-    EVERYTHING,
-    NOTHING,
-    Expression,
-    after,
-    compile_selection,
-)
+from ragbridge.stores.milvus.expressions import EVERYTHING, NOTHING
+from ragbridge.stores.milvus.filters import Expression, after, compile_selection
 from ragbridge.stores.milvus.layout import DELETED, ID, METADATA, VECTOR
 from ragbridge.stores.milvus.rows import FIELDS, Row, decode
 

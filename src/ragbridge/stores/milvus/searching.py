@@ -18,7 +18,8 @@ from ragbridge.stores.milvus.capabilities import Engine
 from ragbridge.stores.milvus.collection import Collection
 from ragbridge.stores.milvus.connection import Call
 from ragbridge.stores.milvus.errors import AnswerTooLargeError
-from ragbridge.stores.milvus.filters import NOTHING, Expression, compile_selection
+from ragbridge.stores.milvus.expressions import NOTHING
+from ragbridge.stores.milvus.filters import Expression, compile_selection
 from ragbridge.stores.milvus.indexes import METRICS
 from ragbridge.stores.milvus.layout import ID, VECTOR, Layout
 from ragbridge.stores.milvus.reading import (

@@ -19,7 +19,7 @@ from ragbridge.stores._requests import (
 )
 from ragbridge.stores.base import SimilarityMetric, VectorEntry
 from ragbridge.stores.milvus.collection import Collection
-from ragbridge.stores.milvus.filters import EVERYTHING, one_of
+from ragbridge.stores.milvus.expressions import EVERYTHING, one_of
 from ragbridge.stores.milvus.layout import ID
 from ragbridge.stores.milvus.reading import SelectedRows, known_ids
 from ragbridge.stores.milvus.rows import Row, encode, size_of

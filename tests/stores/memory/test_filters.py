@@ -2,14 +2,16 @@
 
 from itertools import product
 
+import numpy as np
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from memory_rows import with_metadata
+from ragbridge._filter_tree import normalize
 from ragbridge.filters import MetadataFilter, MetadataFilters, Operator, matches, where
-from ragbridge.stores.memory import InMemoryVectorStore, columns, table
+from ragbridge.stores.memory import InMemoryVectorStore, columns, filters, table
 from ragbridge.testing import _strategies
 
 IDS = st.sampled_from([f"row {n}" for n in range(12)])
@@ -43,18 +45,18 @@ class ChangingRows(RuleBasedStateMachine):
             self.rows.pop(row_id, None)
         self.ask_again()
 
-    @rule(filters=FILTERS)
-    def delete_by_filter(self, filters):
-        restricted = MetadataFilters([filters, where("a").exists()])
+    @rule(asked=FILTERS)
+    def delete_by_filter(self, asked):
+        restricted = MetadataFilters([asked, where("a").exists()])
         doomed = self.selected(restricted)
         assert self.store.delete_by_filter(restricted) == len(doomed)
         for row_id in doomed:
             del self.rows[row_id]
         self.ask_again()
 
-    @rule(filters=FILTERS)
-    def ask(self, filters):
-        self.asked.append(filters)
+    @rule(asked=FILTERS)
+    def ask(self, asked):
+        self.asked.append(asked)
         self.ask_again()
 
     @rule()
@@ -64,12 +66,12 @@ class ChangingRows(RuleBasedStateMachine):
         self.ask_again()
 
     def ask_again(self):
-        for filters in self.asked:
-            found = {row.id for row in self.store.scan(filters)}
-            assert found == self.selected(filters), str(filters)
+        for asked in self.asked:
+            found = {row.id for row in self.store.scan(asked)}
+            assert found == self.selected(asked), str(asked)
 
-    def selected(self, filters):
-        return {row_id for row_id, metadata in self.rows.items() if matches(filters, metadata)}
+    def selected(self, asked):
+        return {row_id for row_id, metadata in self.rows.items() if matches(asked, metadata)}
 
 
 TestChangingRows = ChangingRows.TestCase
@@ -109,6 +111,7 @@ def test_a_column_takes_numbers_after_other_values():
     assert store.count(where("n") == 1) == 0
     store.add(with_metadata({"c": {"n": 1}, "d": {"n": 2**53 + 1}}))
     assert store.count(where("n") >= 1) == 2
+    assert store.count(where("n") < 1) == store.count(where("n") == 0) == 0
     assert store.count(where("n") == "text") == 1
 
 
@@ -122,6 +125,17 @@ def test_many_distinct_values_are_told_apart():
         n % 7 == 3 and n % 5 == 4 for n in range(3000)
     )
     assert [row.id for row in store.scan(where("text") == "value 2999")] == ["2999"]
+
+
+def test_values_that_came_after_the_rows_match_none_of_them():
+    rows = [{"k": "a"}, {}, {"k": 5}]
+    codes, numbers = np.array([0, columns.MISSING, columns.NUMBER], np.int32), np.array([0, 0, 5.0])
+    places = {"a": 0, "b": 1, "[]": 2}
+    column = columns.Column(codes, numbers, ["a"], lambda value: places.get(str(value)))
+    for operator, value in [("==", "b"), ("in", ["b"]), ("is_empty", None), ("exists", None)]:
+        node = normalize(MetadataFilter("k", operator, value))
+        wanted = [matches(node.condition, row) for row in rows]
+        assert filters.evaluate(node, lambda _: column, 3).tolist() == wanted
 
 
 def test_more_columns_are_asked_for_than_are_kept():

@@ -3,7 +3,7 @@
 import asyncio
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from ragbridge.errors import StoreClosedError
 from ragbridge.filters import where
 from ragbridge.stores.base import VectorStoreQuery
 from ragbridge.stores.memory import InMemoryVectorStore, table
+from ragbridge.stores.memory import store as store_module
 
 ROWS = 40
 GENERATIONS = 80
@@ -159,6 +160,74 @@ def test_readers_do_not_wait_for_a_writer(monkeypatch):
         go_on.set()
         writer.result()
     assert store.count() == 2
+
+
+class Watched(dict):
+    """An index that tells when the row in the middle is looked up."""
+
+    def __init__(self, index, tell):
+        super().__init__(index)
+        self.tell = tell
+
+    def get(self, row_id):
+        if row_id == f"{ROWS // 2:02}":
+            self.tell()
+        return super().get(row_id)
+
+
+@pytest.mark.parametrize("read", ["get", "ids"])
+def test_ids_are_looked_up_at_one_moment(read):
+    store = InMemoryVectorStore()
+    store.add(generation(1))
+    reader = threading.get_ident()
+    with ThreadPoolExecutor(1) as threads:
+        writers = []
+
+        def write_meanwhile():
+            if threading.get_ident() == reader and not writers:
+                writers.append(threads.submit(store.add, generation(2)))
+                wait(writers, timeout=0.3)  # it has to wait until everything is looked up
+
+        store._state.table.slot_of = Watched(store._state.table.slot_of, write_meanwhile)
+        assert set(numbers_in(READS[read](store))) == {1}
+        writers[0].result()
+    assert set(numbers_in(READS[read](store))) == {2}
+
+
+SLOW_WRITES = {
+    "add": (store_module, "prepare_batch", lambda store: store.add([entry("slow", [9, 9])])),
+    "delete": (InMemoryVectorStore, "_remove", lambda store: store.delete("00")),
+    "delete_by_filter": (
+        table.State,
+        "mask",
+        lambda store: store.delete_by_filter(where("n") == 0, ids=["00"]),
+    ),
+}
+
+
+@pytest.mark.parametrize("slow", SLOW_WRITES)
+def test_writers_take_turns(slow, monkeypatch):
+    owner, name, write = SLOW_WRITES[slow]
+    original = getattr(owner, name)
+    store = InMemoryVectorStore()
+    store.add(generation(0))
+    first = threading.get_ident()
+    with ThreadPoolExecutor(1) as threads:
+        others = []
+
+        def slowly(*args):
+            if threading.get_ident() == first and not others:
+                others.append(threads.submit(store.add, [entry("other", [7, 7])]))
+                wait(others, timeout=0.3)  # it has to wait until this write is through
+            return original(*args)
+
+        monkeypatch.setattr(owner, name, slowly)
+        write(store)
+        others[0].result()
+    ids = {row.id for row in store.scan()}
+    assert "other" in ids, "a write was lost"
+    assert ("slow" in ids) == (slow == "add")
+    assert ("00" in ids) == (slow == "add")
 
 
 def test_a_failed_write_leaves_nothing(monkeypatch):

@@ -1,5 +1,6 @@
 """The stores that the tests run over, and where they are made."""
 
+import signal
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
 from uuid import uuid4
@@ -86,6 +87,8 @@ class SharedServer:
     def start(self) -> None:
         """Begin to start, unless no server can run here."""
         if self._starting is None and unavailable_reason() is None:
+            # Ended as by Ctrl-C, so that the server is not left behind.
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
             with_one_thread = ThreadPoolExecutor(1, thread_name_prefix="milvus-server")
             self._starting = with_one_thread.submit(self._server.start)
             with_one_thread.shutdown(wait=False)

@@ -6,35 +6,29 @@ are `_twins.Step`s: what an operation asks and how it reads the answers is writt
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from ragbridge._twins import Step
-from ragbridge.errors import StoreClosedError, missing_dependency
-from ragbridge.stores.milvus.config import MilvusConfig, check_pymilvus_environment
-from ragbridge.stores.milvus.errors import translate
-from ragbridge.stores.milvus.gate import Gate
+from ragbridge.errors import StoreClosedError
+from ragbridge.stores.milvus.clients import aconnect, calling, connect, import_pymilvus
+from ragbridge.stores.milvus.config import MilvusConfig
+from ragbridge.stores.milvus.errors import is_timeout, is_transient, is_unexpected, translate
 from ragbridge.stores.milvus.ledger import Ledger, ledger_of
 from ragbridge.stores.milvus.lite import LiteFile, open_file, release_file
+from ragbridge.stores.milvus.patience import Deadline, repeating
+
+__all__ = ["Call", "Connection", "import_pymilvus"]
 
 T = TypeVar("T")
 
-
-def import_pymilvus() -> Any:
-    """The module pymilvus.
-
-    Raises:
-        MissingDependencyError: it is not installed.
-        InvalidConfigError: MILVUS_URI is such that it cannot be imported.
-    """
-    check_pymilvus_environment()
-    try:
-        import pymilvus
-    except ImportError as error:
-        raise missing_dependency("pymilvus", "milvus") from error
-    return pymilvus
+_CONNECT_SECONDS: Final = 3.0  # of one attempt: pymilvus lets nobody else connect meanwhile
+_WRITES: Final = frozenset({"insert", "upsert", "delete", "flush"})
+_OURS_TO_REPEAT: Final[Mapping[str, dict[str, Any]]] = dict.fromkeys(
+    (*_WRITES, "query", "search", "hybrid_search"), {"retry_on_rate_limit": False}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +55,23 @@ class _LoopClient:
 class Connection:
     """One store's connection: made when it is first used, closed once and for all.
 
+    A server that answered once and does not any more is waited for, as long as the timeout allows; one
+    that refuses the first connection is not.
+
     Args:
         config: Where to, and how.
     """
 
     def __init__(self, config: MilvusConfig) -> None:
         self.config = config
-        self._connecting = threading.RLock()  # held as long as connecting takes; by threads only
+        self._preparing = threading.Lock()  # held as long as that takes; by threads only
+        self._connecting = threading.Lock()  # likewise
         self._state = threading.Lock()  # held for moments
+        self._options: dict[str, Any] | None = None
         self._file: LiteFile | None = None
         self._client: Any = None
         self._loop_clients: dict[asyncio.AbstractEventLoop, _LoopClient] = {}
+        self._has_connected = False
         self._closed = False
 
     def step(self, *calls: Call, exclusive: bool = False) -> Step[list[Any]]:
@@ -82,6 +82,18 @@ class Connection:
             exclusive: They change something, so nobody may be reading or writing meanwhile.
         """
         return Step(self._send, self._asend, calls, exclusive)
+
+    def probe(self, seconds: float) -> Step[str]:
+        """The engine's version, asked once, past everyone who waits for a Milvus Lite file."""
+        return Step(self._probe, self._aprobe, seconds)
+
+    def client(self) -> Any:
+        """The sync client, connected."""
+        return self._connected(self._deadline())
+
+    async def aclient(self) -> Any:
+        """The async client of the running event loop, connected."""
+        return await self._aconnected(self._deadline())
 
     def ledger(self, collection_name: str) -> Ledger:
         """What this process wrote to a collection; once connected."""
@@ -126,23 +138,69 @@ class Connection:
         if file is not None:
             release_file(file)
 
-    def _send(self, calls: Sequence[Call], exclusive: bool) -> list[Any]:
-        client = self._connected()
-        with self._gate(exclusive):
-            return [self._answer(client, call) for call in calls]
+    # Calls
 
-    def _answer(self, client: Any, call: Call) -> Any:
-        with self._translating(call.method):
-            return getattr(client, call.method)(**call.arguments, timeout=self.config.timeout)
+    def _send(self, calls: Sequence[Call], exclusive: bool) -> list[Any]:
+        deadline = self._deadline()
+        client = self._connected(deadline)
+        with self._gate(exclusive, deadline):
+            return [self._answer(client, call, deadline) for call in calls]
 
     async def _asend(self, calls: Sequence[Call], exclusive: bool) -> list[Any]:
-        client = await self._aconnected()
-        async with self._agate(exclusive):
-            return [await self._aanswer(client, call) for call in calls]
+        deadline = self._deadline()
+        client = await self._aconnected(deadline)
+        answers = self._aanswers(client, calls, exclusive, deadline)
+        if exclusive and self._file is not None:
+            return await _to_its_end(answers, deadline)
+        return await answers
 
-    async def _aanswer(self, client: Any, call: Call) -> Any:
+    def _answer(self, client: Any, call: Call, deadline: Deadline) -> Any:
+        from tenacity import Retrying
+
         with self._translating(call.method):
-            return await getattr(client, call.method)(**call.arguments, timeout=self.config.timeout)
+            return Retrying(**repeating(deadline))(self._try, client, call, deadline)
+
+    def _try(self, client: Any, call: Call, deadline: Deadline) -> Any:
+        self.check_open()
+        with calling():
+            return getattr(client, call.method)(**self._arguments(call, deadline))
+
+    async def _aanswers(
+        self, client: Any, calls: Sequence[Call], exclusive: bool, deadline: Deadline
+    ) -> list[Any]:
+        async with self._agate(exclusive, deadline):
+            return [await self._aanswer(client, call, deadline) for call in calls]
+
+    async def _aanswer(self, client: Any, call: Call, deadline: Deadline) -> Any:
+        from tenacity import AsyncRetrying
+
+        with self._translating(call.method):
+            return await AsyncRetrying(**repeating(deadline))(self._atry, client, call, deadline)
+
+    async def _atry(self, client: Any, call: Call, deadline: Deadline) -> Any:
+        self.check_open()
+        with calling():
+            return await getattr(client, call.method)(**self._arguments(call, deadline))
+
+    def _arguments(self, call: Call, deadline: Deadline) -> dict[str, Any]:
+        # What Milvus Lite has begun to write goes on in this process, whoever waits for it.
+        is_waited_for = self._file is not None and call.method in _WRITES
+        timeout = None if is_waited_for else deadline.left
+        return {**call.arguments, **_OURS_TO_REPEAT.get(call.method, {}), "timeout": timeout}
+
+    def _probe(self, seconds: float) -> str:
+        self._prepare()
+        deadline = Deadline(seconds)
+        client = self._connected(deadline)
+        with self._translating("ping"):
+            return str(self._try(client, Call.to("get_server_version"), deadline))
+
+    async def _aprobe(self, seconds: float) -> str:
+        await self._aprepare()
+        deadline = Deadline(seconds)
+        client = await self._aconnected(deadline)
+        with self._translating("ping"):
+            return str(await self._atry(client, Call.to("get_server_version"), deadline))
 
     @contextmanager
     def _translating(self, method: str) -> Iterator[None]:
@@ -151,59 +209,60 @@ class Connection:
 
         try:
             yield
-        except (MilvusException, grpc.RpcError) as error:
+        except (MilvusException, grpc.RpcError, grpc.FutureTimeoutError) as error:
             self.check_open()
+            if self._file is not None and method in _WRITES and is_unexpected(error):
+                self._file.is_in_doubt = True
             config = self.config
             raise translate(error, method=method, place=config.uri, secret=config.token) from error
 
     @contextmanager
-    def _gate(self, exclusive: bool) -> Iterator[None]:
-        gate = self._gate_of_file()
-        if gate is None:
+    def _gate(self, exclusive: bool, deadline: Deadline) -> Iterator[None]:
+        file = self._file
+        if file is None:
             yield
             return
-        with gate.hold(exclusive=exclusive, timeout=self.config.timeout):
+        if file.is_in_doubt:
+            with file.gate.hold(exclusive=True, timeout=deadline.left):
+                file.reopen()
+        with file.gate.hold(exclusive=exclusive, timeout=deadline.left):
             yield
 
     @asynccontextmanager
-    async def _agate(self, exclusive: bool) -> AsyncIterator[None]:
-        gate = self._gate_of_file()
-        if gate is None:
+    async def _agate(self, exclusive: bool, deadline: Deadline) -> AsyncIterator[None]:
+        file = self._file
+        if file is None:
             yield
             return
-        async with gate.ahold(exclusive=exclusive, timeout=self.config.timeout):
+        if file.is_in_doubt:
+            async with file.gate.ahold(exclusive=True, timeout=deadline.left):
+                await _in_thread(file.reopen)
+        async with file.gate.ahold(exclusive=exclusive, timeout=deadline.left):
             yield
 
-    def _gate_of_file(self) -> Gate | None:
-        file = self._file
-        return None if file is None else file.gate
+    # Clients
 
-    def _connected(self) -> Any:
+    def _deadline(self) -> Deadline:
+        return Deadline(self.config.timeout)
+
+    def _prepare(self) -> None:
+        """Import pymilvus, and open the file of Milvus Lite: what cannot be cut short."""
         self.check_open()
-        client = self._client
-        if client is None:
-            with self._connecting:
-                client = self._client = self._client or self._make_client()
-                self._release_if_closed()
-        return client
-
-    def _make_client(self) -> Any:
-        options = self._options()
-        with self._translating("connecting"):
-            return import_pymilvus().MilvusClient(**options)
-
-    def _options(self) -> dict[str, Any]:
-        """What makes a client; imports pymilvus, and opens the file of Milvus Lite."""
-        import_pymilvus()
-        options = self.config.client_options()
-        # A connection of one's own can be closed, and is never one that died with another loop.
-        options |= {"timeout": self.config.timeout, "dedicated": True}
-        if self.config.is_lite:
-            with self._connecting:
+        if self._options is not None:
+            return
+        with self._preparing:
+            import_pymilvus()
+            options = self.config.client_options()
+            if self.config.is_lite:
                 self._file = self._file or open_file(self.config.uri)
                 self._release_if_closed()
                 options["uri"] = self._file.uri
-        return options
+            self._options = options
+
+    async def _aprepare(self) -> None:
+        if self._options is None:
+            await _in_thread(self._prepare)
+        self.check_open()
 
     def _release_if_closed(self) -> None:
         """Undo what was done while another thread closed the connection."""
@@ -211,17 +270,65 @@ class Connection:
             self._release()
             self.check_open()
 
-    async def _aconnected(self) -> Any:
+    def _connected(self, deadline: Deadline) -> Any:
+        self._prepare()
+        client = self._client
+        if client is None:
+            if not self._connecting.acquire(timeout=deadline.left):
+                raise deadline.passed("another thread was connecting")
+            try:
+                client = self._client = self._client or self._connect(deadline)
+            finally:
+                self._connecting.release()
+            self._release_if_closed()
+        return client
+
+    def _connect(self, deadline: Deadline) -> Any:
+        from tenacity import Retrying
+
+        with self._translating("connecting"):
+            client = Retrying(**self._patience(deadline))(self._try_connecting, deadline)
+        self._has_connected = True
+        return client
+
+    def _try_connecting(self, deadline: Deadline) -> Any:
         self.check_open()
+        with calling():
+            return connect(self._options or {}, min(deadline.left, _CONNECT_SECONDS))
+
+    async def _aconnected(self, deadline: Deadline) -> Any:
+        await self._aprepare()
         loop = asyncio.get_running_loop()
         mine = self._loop_clients.get(loop) or self._add_loop(loop)
         if mine.client is None:
-            async with mine.making:
-                mine.client = mine.client or await self._make_async_client()
-                if self._closed:
-                    await mine.client.close()
-                    self.check_open()
+            try:
+                async with asyncio.timeout(deadline.left), mine.making:
+                    mine.client = mine.client or await self._aconnect(deadline)
+            except TimeoutError as error:
+                raise deadline.passed("connecting") from error
+            if self._closed:
+                await mine.client.close()
+                self.check_open()
         return mine.client
+
+    async def _aconnect(self, deadline: Deadline) -> Any:
+        from tenacity import AsyncRetrying
+
+        with self._translating("connecting"):
+            client = await AsyncRetrying(**self._patience(deadline))(
+                self._atry_connecting, deadline
+            )
+        self._has_connected = True
+        return client
+
+    async def _atry_connecting(self, deadline: Deadline) -> Any:
+        self.check_open()
+        _forget_loop(asyncio.get_running_loop())
+        with calling():
+            return await aconnect(self._options or {}, min(deadline.left, _CONNECT_SECONDS))
+
+    def _patience(self, deadline: Deadline) -> dict[str, Any]:
+        return repeating(deadline, is_transient if self._has_connected else is_timeout)
 
     def _add_loop(self, loop: asyncio.AbstractEventLoop) -> _LoopClient:
         with self._state:
@@ -229,13 +336,6 @@ class Connection:
                 del self._loop_clients[closed]
                 _forget_loop(closed)
             return self._loop_clients.setdefault(loop, _LoopClient())
-
-    async def _make_async_client(self) -> Any:
-        # Imports, and the start of Milvus Lite with its own threads, take up to seconds.
-        options = await _in_thread(self._options)
-        _forget_loop(asyncio.get_running_loop())
-        with self._translating("connecting"):
-            return await import_pymilvus().AsyncMilvusClient(**options).__aenter__()
 
 
 async def _in_thread(function: Callable[[], T]) -> T:
@@ -259,17 +359,34 @@ async def _in_thread(function: Callable[[], T]) -> T:
     return await result
 
 
+async def _to_its_end(work: Coroutine[Any, Any, T], deadline: Deadline) -> T:
+    """Wait for work that goes on if nobody waits any more.
+
+    A task that is cancelled must not let others into a file that is still being written to.
+    """
+    task = asyncio.ensure_future(work)
+    _keep(task)
+    try:
+        async with asyncio.timeout(deadline.left):
+            return await asyncio.shield(task)
+    except TimeoutError as error:
+        if task.done():
+            return task.result()
+        raise deadline.passed("Milvus Lite was writing") from error
+
+
 def _close_in(loop: asyncio.AbstractEventLoop, client: Any) -> None:
-    def start() -> None:
-        task = loop.create_task(client.close())
-        _CLOSING.add(task)
-        task.add_done_callback(_CLOSING.discard)
-
     if loop.is_running():
-        loop.call_soon_threadsafe(start)
+        loop.call_soon_threadsafe(lambda: _keep(loop.create_task(client.close())))
 
 
-_CLOSING: set[asyncio.Task[None]] = set()  # a task that nobody holds may vanish before it is done
+def _keep(task: asyncio.Future[Any]) -> None:
+    """Hold a task until it is done: one that nobody holds may vanish before."""
+    _TASKS.add(task)
+    task.add_done_callback(_TASKS.discard)
+
+
+_TASKS: set[asyncio.Future[Any]] = set()
 
 
 def _forget_loop(loop: asyncio.AbstractEventLoop) -> None:

@@ -28,21 +28,21 @@ class TestScores(ScoreTests):
             yield store
 
 
-@pytest.mark.stores("memory")
+@pytest.mark.stores("memory", "milvus-lite")
 class TestSparse(SparseTests):
     @pytest.fixture
     def vector_store(self, make_store):
         return make_store()
 
 
-@pytest.mark.stores("memory")
+@pytest.mark.stores("memory", "milvus-lite")
 class TestFullText(FullTextTests):
     @pytest.fixture
     def vector_store(self, make_store):
         return make_store()
 
 
-@pytest.mark.stores("memory")
+@pytest.mark.stores("memory", "milvus-lite")
 class TestHybrid(HybridTests):
     @pytest.fixture(params=SimilarityMetric)
     def vector_store(self, make_store, request):

@@ -4,13 +4,22 @@ Measured on Milvus Lite 3.2 and on server 2.3.5; from Milvus's documentation for
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
+from ragbridge.stores.base import Capability
 from ragbridge.stores.milvus.indexes import AutoIndex, Flat, ServerVersion, VectorIndex
 
 _NEWEST: Final = (3, 0)  # what an engine that does not say its version is taken for
 _WINDOW: Final = 16_384
+_SINCE: Final = {
+    Capability.DENSE: (2, 3),
+    Capability.SPARSE: (2, 4),
+    Capability.HYBRID: (2, 4),
+    Capability.FULL_TEXT: (2, 5),
+}
 _VERSION: Final = re.compile(r"(\d+)\.(\d+)")
 
 
@@ -34,7 +43,13 @@ class Engine:
         text_bytes: The most bytes of one text, or None.
         counts_bytes: The lengths of ids are limited in bytes, not in characters.
         max_dimension: Of dense vectors, or None.
+        capabilities: The legs that its collections can have, and whether several of them.
         index: The index of dense vectors that is taken by default.
+        starves: Its indexes that are not exact give too few rows where a filter leaves few.
+        text_analyzer: The analyzer for texts, which leaves terms between spaces as they are.
+        splits_words: It makes the same words of a text as `FullTextOptions`.
+        negates_bm25: Full-text scores come with the wrong sign.
+        takes_zero_k1: BM25 may count a repeated word once.
         text_index: The scalar index for texts.
         flag_index: The scalar index for booleans, or None.
     """
@@ -53,7 +68,13 @@ class Engine:
     text_bytes: int | None
     counts_bytes: bool
     max_dimension: int | None
+    capabilities: frozenset[Capability]
     index: VectorIndex
+    starves: bool
+    text_analyzer: Mapping[str, str]
+    splits_words: bool
+    negates_bm25: bool
+    takes_zero_k1: bool
     text_index: str
     flag_index: str | None
 
@@ -73,7 +94,13 @@ LITE: Final = Engine(
     text_bytes=None,
     counts_bytes=False,
     max_dimension=None,
+    capabilities=frozenset(Capability),
     index=Flat(),  # its HNSW gives too few rows where a filter leaves few, and is hardly faster
+    starves=True,
+    text_analyzer=MappingProxyType({"tokenizer": "standard"}),
+    splits_words=True,
+    negates_bm25=True,
+    takes_zero_k1=False,
     text_index="INVERTED",
     flag_index="INVERTED",
 )
@@ -103,7 +130,13 @@ def _server(version: tuple[int, int]) -> Engine:
         text_bytes=65_535,
         counts_bytes=True,
         max_dimension=32_768,
+        capabilities=frozenset(each for each, since in _SINCE.items() if version >= since),
         index=AutoIndex(),
+        starves=False,
+        text_analyzer=MappingProxyType({"tokenizer": "whitespace"}),
+        splits_words=False,  # nor does its standard analyzer, which takes "don't" for one word
+        negates_bm25=False,
+        takes_zero_k1=True,
         text_index="INVERTED" if version >= (2, 4) else "Trie",
         flag_index="INVERTED" if version >= (2, 4) else None,
     )

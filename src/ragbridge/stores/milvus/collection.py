@@ -1,23 +1,24 @@
 """One collection: opening and making it, and reads and writes that keep their promises."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from ragbridge._twins import Work
-from ragbridge.errors import InvalidConfigError, VectorStoreError
+from ragbridge.errors import VectorStoreError
 from ragbridge.stores._requests import VectorShape
-from ragbridge.stores.base import SimilarityMetric
-from ragbridge.stores.milvus.capabilities import Engine, engine_of
+from ragbridge.stores.base import Capability
+from ragbridge.stores.milvus.capabilities import LITE, Engine, engine_of
 from ragbridge.stores.milvus.connection import Call, Connection, import_pymilvus
 from ragbridge.stores.milvus.errors import CollectionMissingError, CollectionNotLoadedError
-from ragbridge.stores.milvus.indexes import METRICS, VectorIndex
 from ragbridge.stores.milvus.layout import (
     VECTOR,
     Layout,
+    Plan,
+    Schema,
     index_params,
-    make_schema,
-    read_dimension,
+    new_collection,
     read_layout,
+    read_schema,
 )
 
 T = TypeVar("T")
@@ -29,25 +30,17 @@ class Collection:
     Args:
         connection: The store's.
         name: The collection's.
-        metric: What the store was made with.
-        index: The index to make, or None for the engine's default.
+        plan: What the store was told of it.
 
     Attributes:
         name: The collection's.
         connection: The store's.
     """
 
-    def __init__(
-        self,
-        connection: Connection,
-        name: str,
-        metric: SimilarityMetric,
-        index: VectorIndex | None,
-    ) -> None:
+    def __init__(self, connection: Connection, name: str, plan: Plan) -> None:
         self.connection = connection
         self.name = name
-        self._metric = metric
-        self._index = index
+        self._plan = plan
         self._engine: Engine | None = None
         self._layout: Layout | None = None
 
@@ -69,13 +62,20 @@ class Collection:
             yield from self._make_ready()
         return self._layout
 
-    def make(self, shape: VectorShape) -> Work[Layout]:
+    def plan(self, shape: VectorShape) -> Work[Schema]:
+        """The fields that the collection would be made with."""
+        engine = yield from self.engine()
+        return self._plan.schema(shape, engine)
+
+    def make(self, schema: Schema) -> Work[Layout]:
         """Make the collection, unless another store did in the meantime; open it."""
         engine = yield from self.engine()
-        self._check_index(engine)
-        schema = make_schema(import_pymilvus(), shape.dimension or 0, engine)
+        pymilvus = import_pymilvus()
+        # Before anything is made: it refuses indexes that do not fit.
+        index_params(pymilvus, self._plan.layout(schema, engine), engine)
+        new = new_collection(pymilvus, schema, engine)
         try:
-            yield from self._do(self._call("create_collection", schema=schema))
+            yield from self._do(self._call("create_collection", **new))
         except VectorStoreError:
             if not (yield from self._ask(self._call("has_collection"))):
                 raise
@@ -85,6 +85,16 @@ class Collection:
                 f"the collection {self.name!r} was dropped while it was made"
             )
         return layout
+
+    def capabilities(self) -> Work[frozenset[Capability]]:
+        """The legs that it serves, or could serve if it were made."""
+        layout = self._layout
+        if layout is None and self.connection.config.is_lite:
+            return self._plan.capabilities(LITE)
+        layout = layout or (yield from self.open())
+        if layout is None:
+            return self._plan.capabilities((yield from self.engine()))
+        return layout.schema.capabilities
 
     def read(self, *calls: Call) -> Work[list[Any]]:
         """The answers to some reads, which see every write of this process before them."""
@@ -112,8 +122,16 @@ class Collection:
         return self._call("query", filter=filter, **arguments)
 
     def search(self, filter: str, **arguments: Any) -> Call:
-        """A call that searches by vector."""
-        return self._call("search", filter=filter, anns_field=VECTOR, **arguments)
+        """A call that searches by one leg."""
+        return self._call("search", filter=filter, **arguments)
+
+    def hybrid_search(
+        self, filter: str, requests: Sequence[Mapping[str, Any]], **arguments: Any
+    ) -> Call:
+        """A call that searches by several legs: what each request is about, the ranker and the rest."""
+        request = import_pymilvus().AnnSearchRequest
+        reqs = [request(expr=filter, **each) for each in requests]
+        return self._call("hybrid_search", reqs=reqs, **arguments)
 
     def change(self, method: str, **arguments: Any) -> Call:
         """A call that writes."""
@@ -131,52 +149,26 @@ class Collection:
 
     def _make_ready(self) -> Work[None]:
         description = yield from self._ask(self._call("describe_collection"))
-        dimension = read_dimension(self.name, description)
-        index = yield from self._find_index()
-        if index is None:
-            yield from self._make_indexes(dimension)
-            index = yield from self._find_index()
-        layout = read_layout(self.name, dimension, index or {})
-        self._check(layout)
+        engine = yield from self.engine()
+        layout = self._plan.layout(read_schema(self.name, description), engine)
+        yield from self._make_indexes(layout, engine)
+        if layout.index is not None:
+            index = yield from self._ask(self._call("describe_index", index_name=VECTOR))
+            layout = read_layout(self.name, layout, index)
+        self._plan.check(self.name, layout)
         yield from self._do(self._call("load_collection"))
         self._layout = layout
 
-    def _find_index(self) -> Work[Any]:
-        names = yield from self._ask(self._call("list_indexes", field_name=VECTOR))
-        if not names:
-            return None
-        return (yield from self._ask(self._call("describe_index", index_name=names[0])))
-
-    def _make_indexes(self, dimension: int) -> Work[None]:
-        engine = yield from self.engine()
-        index = self._check_index(engine)
-        made = index_params(import_pymilvus(), index, self._metric, dimension, engine)
-        for params in made.values():
+    def _make_indexes(self, layout: Layout, engine: Engine) -> Work[None]:
+        """Make the indexes that are not there yet."""
+        made = index_params(import_pymilvus(), layout, engine)
+        there = yield from self._ask(self._call("list_indexes"))
+        for name in made.keys() - set(there):
             try:
-                yield from self._do(self._call("create_index", index_params=params))
+                yield from self._do(self._call("create_index", index_params=made[name]))
             except VectorStoreError:  # another store may have made it in the meantime
-                if (yield from self._find_index()) is None:
+                if name not in (yield from self._ask(self._call("list_indexes"))):
                     raise
-
-    def _check_index(self, engine: Engine) -> VectorIndex:
-        if self._index is None:
-            return engine.index
-        self._index.check_engine(engine.version)
-        return self._index
-
-    def _check(self, layout: Layout) -> None:
-        if layout.metric is not self._metric:
-            raise InvalidConfigError(
-                f"the collection {self.name!r} was made with metric={str(layout.metric)!r} "
-                f"({METRICS[layout.metric]}), not {str(self._metric)!r}; give that one, or another "
-                "collection_name"
-            )
-        wanted, there = self._index, layout.index
-        if wanted is not None and there is not None and wanted.name != there.name:
-            raise InvalidConfigError(
-                f"the collection {self.name!r} has the index {there.name}, not {wanted.name}; leave "
-                "index out, or give another collection_name"
-            )
 
     def _call(self, method: str, **arguments: Any) -> Call:
         return Call(method, {"collection_name": self.name, **arguments})

@@ -86,6 +86,11 @@ def after(expression: str, last_id: str | None) -> str:
     return expression if last_id is None else all_of([expression, f"{ID} > {literal(last_id)}"])
 
 
+def up_to(expression: str, last_id: str) -> str:
+    """Those rows of `expression` whose ids come no later than `last_id`."""
+    return all_of([expression, f"{ID} <= {literal(last_id)}"])
+
+
 def _compile(node: Node, engine: Engine) -> Condition:
     if isinstance(node, Leaf):
         condition = _compile_leaf(node, engine)

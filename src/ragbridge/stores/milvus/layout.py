@@ -1,5 +1,6 @@
-"""What a collection looks like: its fields and indexes, made or read off one that exists."""
+"""What a collection looks like: its fields and indexes, planned or read off one that exists."""
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,55 +8,207 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from ragbridge.errors import InvalidConfigError, InvalidEmbeddingError, shorten
+from ragbridge.stores._full_text import FullTextOptions
 from ragbridge.stores._requests import VectorShape
-from ragbridge.stores.base import SimilarityMetric
+from ragbridge.stores.base import Capability, Leg, SimilarityMetric
 from ragbridge.stores.milvus.capabilities import Engine
-from ragbridge.stores.milvus.indexes import METRICS, VectorIndex, index_from_description
+from ragbridge.stores.milvus.indexes import (
+    METRICS,
+    SparseInvertedIndex,
+    VectorIndex,
+    index_from_description,
+)
 
 ID: Final = "id"
 DOCUMENT_ID: Final = "document_id"
 VECTOR: Final = "vector"
+SPARSE: Final = "sparse"
 CONTENT: Final = "content"
+TERMS: Final = "terms"
+BM25: Final = "bm25"
 METADATA: Final = "metadata"
 CHUNK: Final = "chunk"
 FRAMEWORK_DATA: Final = "framework_data"
 DELETED: Final = "deleted"
 
+LEG_FIELDS: Final[Mapping[Leg, str]] = MappingProxyType(
+    {Leg.DENSE: VECTOR, Leg.SPARSE: SPARSE, Leg.FULL_TEXT: BM25}
+)
+"""The field that each leg searches."""
+
 TEXT_LENGTHS: Final[Mapping[str, int]] = MappingProxyType(
-    {ID: 512, DOCUMENT_ID: 1_024, CONTENT: 65_535}
+    {ID: 512, DOCUMENT_ID: 1_024, CONTENT: 65_535, TERMS: 65_535}
 )
 """How long the texts may be; see `Engine.counts_bytes`."""
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
-_FIELDS: Final = frozenset(
-    {ID, DOCUMENT_ID, VECTOR, CONTENT, METADATA, CHUNK, FRAMEWORK_DATA, DELETED}
-)
+_FIELDS: Final = frozenset({ID, DOCUMENT_ID, CONTENT, METADATA, CHUNK, FRAMEWORK_DATA, DELETED})
+_FULL_TEXT: Final = "ragbridge.full_text"  # a property of the collection
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """The fields that not every collection has.
+
+    Attributes:
+        shape: The vectors that every row brings.
+        full_text: How texts are analysed; None where they are not searched.
+        has_terms: They are analysed by ragbridge, into a field of its own; otherwise by the engine.
+    """
+
+    shape: VectorShape
+    full_text: FullTextOptions | None = None
+    has_terms: bool = False
+
+    @property
+    def legs(self) -> tuple[Leg, ...]:
+        """The legs that it serves."""
+        there = (self.shape.dimension is not None, self.shape.sparse, self.full_text is not None)
+        return tuple(leg for leg, is_there in zip(Leg, there, strict=True) if is_there)
+
+    @property
+    def vectors(self) -> tuple[str, ...]:
+        """The fields of the vectors that rows bring."""
+        return tuple(LEG_FIELDS[leg] for leg in self.legs if leg is not Leg.FULL_TEXT)
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What it serves."""
+        several = {Capability.HYBRID} if len(self.legs) > 1 else set()
+        return frozenset(several.union(map(Capability, self.legs)))
+
+    def searched(self, text: str) -> str:
+        """What the engine is given of a text, of a row or of a query."""
+        if self.full_text is None or not self.has_terms:
+            return text
+        return " ".join(self.full_text.tokenize(text))
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What was read off a collection.
+    """A collection's fields, and how its vectors are compared.
 
     Attributes:
-        dimension: Of its dense vectors.
-        metric: How they are compared.
-        index: The index over them, or None where it is of an unknown kind.
-        is_exact: The index compares with every row.
+        schema: The fields.
+        metric: How dense vectors are compared; the store's own where there are none.
+        index: The index over them, or None where there is none, or one of an unknown kind.
     """
 
-    dimension: int
+    schema: Schema
     metric: SimilarityMetric
     index: VectorIndex | None
 
     @property
     def shape(self) -> VectorShape:
-        """The vectors that every row has."""
-        return VectorShape(self.dimension, sparse=False)
+        """The vectors that every row brings."""
+        return self.schema.shape
 
     @property
     def is_exact(self) -> bool:
-        """Whether a search compares with every row."""
+        """Whether a search by dense vector compares with every row."""
         return self.index is not None and self.index.name == "FLAT"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a store was told of its collection; None leaves it to the engine.
+
+    Attributes:
+        metric: How dense vectors are compared.
+        index: The index over them.
+        full_text: Whether texts are searched, or how.
+    """
+
+    metric: SimilarityMetric
+    index: VectorIndex | None = None
+    full_text: FullTextOptions | bool | None = None
+
+    def schema(self, shape: VectorShape, engine: Engine) -> Schema:
+        """The fields of a new collection.
+
+        Raises:
+            InvalidConfigError: the engine has no full text though it was asked for, or has it in
+                another way.
+            InvalidEmbeddingError: the engine has no such vectors.
+        """
+        options = self._options(engine)
+        if shape.dimension is None and not shape.sparse and options is None:
+            raise InvalidEmbeddingError(
+                "the entries have no vector, and their texts are not searched"
+                f"{'' if self.full_text is False else ' by ' + engine.name}; give them vectors"
+            )
+        has_terms = options is not None and not (options.is_plain and engine.splits_words)
+        schema = Schema(shape, options, has_terms)
+        if not schema.capabilities <= engine.capabilities:
+            raise InvalidEmbeddingError(
+                f"the entries have {shape}, but {engine.name} serves "
+                f"{', '.join(sorted(engine.capabilities))} only"
+            )
+        if engine.max_dimension is not None and (shape.dimension or 0) > engine.max_dimension:
+            raise InvalidEmbeddingError(
+                f"the vectors have dimension {shape.dimension}, but {engine.name} takes at most "
+                f"{engine.max_dimension}"
+            )
+        return schema
+
+    def capabilities(self, engine: Engine) -> frozenset[Capability]:
+        """What the collection could serve."""
+        without = {Capability.FULL_TEXT} if self.full_text is False else set()
+        return engine.capabilities - without
+
+    def layout(self, schema: Schema, engine: Engine) -> Layout:
+        """The collection with these fields.
+
+        Raises:
+            InvalidConfigError: the engine has no such index.
+        """
+        if schema.shape.dimension is None:
+            return Layout(schema, self.metric, None)
+        if self.index is not None:
+            self.index.check_engine(engine.version)
+        return Layout(schema, self.metric, self.index or engine.index)
+
+    def check(self, name: str, layout: Layout) -> None:
+        """Refuse a collection that was made otherwise.
+
+        Raises:
+            InvalidConfigError: see above.
+        """
+        if layout.metric is not self.metric:
+            raise InvalidConfigError(
+                f"the collection {name!r} was made with metric={str(layout.metric)!r} "
+                f"({METRICS[layout.metric]}), not {str(self.metric)!r}; give that one, or another "
+                "collection_name"
+            )
+        wanted, there = self.index, layout.index
+        if wanted is not None and there is not None and wanted.name != there.name:
+            raise InvalidConfigError(
+                f"the collection {name!r} has the index {there.name}, not {wanted.name}; leave index "
+                "out, or give another collection_name"
+            )
+        if not self._agrees(layout.schema.full_text):
+            raise InvalidConfigError(
+                f"the collection {name!r} was made with full_text={layout.schema.full_text or False}, "
+                f"not {self.full_text}; leave full_text out, or give another collection_name"
+            )
+
+    def _agrees(self, full_text: FullTextOptions | None) -> bool:
+        if isinstance(self.full_text, bool):
+            return self.full_text is (full_text is not None)
+        return self.full_text is None or self.full_text == full_text
+
+    def _options(self, engine: Engine) -> FullTextOptions | None:
+        if self.full_text is False:
+            return None
+        if Capability.FULL_TEXT not in engine.capabilities:
+            if self.full_text is None:
+                return None
+            raise InvalidConfigError(
+                f"{engine.name} has no full-text search; leave full_text out, or use Milvus Lite or a "
+                "newer server"
+            )
+        options = self.full_text if isinstance(self.full_text, FullTextOptions) else None
+        return _check_weights(options or FullTextOptions(), engine)
 
 
 def check_collection_name(name: object) -> str:
@@ -72,46 +225,61 @@ def check_collection_name(name: object) -> str:
     )
 
 
-def make_schema(pymilvus: Any, dimension: int, engine: Engine) -> Any:
-    """The schema of a new collection.
+def check_full_text(value: object) -> FullTextOptions | bool | None:
+    """`value` as what a store is told about full text.
 
     Raises:
-        InvalidEmbeddingError: the engine has no vectors of that dimension.
+        InvalidConfigError: anything else.
     """
-    if engine.max_dimension is not None and dimension > engine.max_dimension:
-        raise InvalidEmbeddingError(
-            f"the vectors have dimension {dimension}, but {engine.name} takes at most "
-            f"{engine.max_dimension}"
-        )
+    if value is None or isinstance(value, FullTextOptions | bool):
+        return value
+    raise InvalidConfigError(
+        f"full_text must be FullTextOptions, True, False or None, not {shorten(value)}"
+    )
+
+
+def new_collection(pymilvus: Any, schema: Schema, engine: Engine) -> dict[str, Any]:
+    """What `create_collection` takes apart from the name."""
     kinds = pymilvus.DataType
-    schema = pymilvus.MilvusClient.create_schema(auto_id=False, enable_dynamic_field=True)
-    schema.add_field(ID, kinds.VARCHAR, is_primary=True, max_length=TEXT_LENGTHS[ID])
-    schema.add_field(DOCUMENT_ID, kinds.VARCHAR, max_length=TEXT_LENGTHS[DOCUMENT_ID])
-    schema.add_field(VECTOR, kinds.FLOAT_VECTOR, dim=dimension)
-    schema.add_field(CONTENT, kinds.VARCHAR, max_length=TEXT_LENGTHS[CONTENT])
-    schema.add_field(METADATA, kinds.JSON)
-    schema.add_field(CHUNK, kinds.JSON)
-    schema.add_field(FRAMEWORK_DATA, kinds.JSON)
-    schema.add_field(DELETED, kinds.BOOL)
-    return schema
+    made = pymilvus.MilvusClient.create_schema(auto_id=False, enable_dynamic_field=True)
+    made.add_field(ID, kinds.VARCHAR, is_primary=True, max_length=TEXT_LENGTHS[ID])
+    made.add_field(DOCUMENT_ID, kinds.VARCHAR, max_length=TEXT_LENGTHS[DOCUMENT_ID])
+    if schema.shape.dimension is not None:
+        made.add_field(VECTOR, kinds.FLOAT_VECTOR, dim=schema.shape.dimension)
+    if schema.shape.sparse:
+        made.add_field(SPARSE, kinds.SPARSE_FLOAT_VECTOR)
+    _add_texts(made, schema, engine, pymilvus)
+    made.add_field(METADATA, kinds.JSON)
+    made.add_field(CHUNK, kinds.JSON)
+    made.add_field(FRAMEWORK_DATA, kinds.JSON)
+    made.add_field(DELETED, kinds.BOOL)
+    return {"schema": made, "properties": _properties(schema)}
 
 
-def index_params(
-    pymilvus: Any, index: VectorIndex, metric: SimilarityMetric, dimension: int, engine: Engine
-) -> dict[str, Any]:
-    """The indexes of a collection, by field."""
-    wanted = {VECTOR: index.index_params(METRICS[metric], dimension)}
-    wanted[DOCUMENT_ID] = {"index_type": engine.text_index}
+def index_params(pymilvus: Any, layout: Layout, engine: Engine) -> dict[str, Any]:
+    """The indexes of a collection, by field; their names are the fields'.
+
+    Raises:
+        InvalidConfigError: the index does not serve the metric or the dimension.
+    """
+    wanted: dict[str, dict[str, Any]] = {DOCUMENT_ID: {"index_type": engine.text_index}}
     if engine.flag_index is not None:
         wanted[DELETED] = {"index_type": engine.flag_index}
+    if layout.index is not None:
+        metric = METRICS[layout.metric]
+        wanted[VECTOR] = layout.index.index_params(metric, layout.shape.dimension)
+    if layout.shape.sparse:
+        wanted[SPARSE] = SparseInvertedIndex().index_params("IP")
+    if layout.schema.full_text is not None:
+        wanted[BM25] = _text_index(layout.schema.full_text).index_params("BM25")
     made = {field: pymilvus.MilvusClient.prepare_index_params() for field in wanted}
     for field, arguments in wanted.items():
         made[field].add_index(field, index_name=field, **arguments)
     return made
 
 
-def read_dimension(name: str, description: Mapping[str, Any]) -> int:
-    """The dimension of a collection's vectors.
+def read_schema(name: str, description: Mapping[str, Any]) -> Schema:
+    """The fields of a collection.
 
     Args:
         name: The collection's.
@@ -127,16 +295,22 @@ def read_dimension(name: str, description: Mapping[str, Any]) -> int:
             f"the collection {name!r} was not made by ragbridge: it has no "
             f"{', '.join(missing) or 'dynamic fields'}; use another collection_name"
         )
-    return int(fields[VECTOR]["params"]["dim"])
+    dimension = int(fields[VECTOR]["params"]["dim"]) if VECTOR in fields else None
+    recorded = (description.get("properties") or {}).get(_FULL_TEXT, "{}")
+    return Schema(
+        VectorShape(dimension, sparse=SPARSE in fields),
+        FullTextOptions(**json.loads(recorded)) if BM25 in fields else None,
+        TERMS in fields,
+    )
 
 
-def read_layout(name: str, dimension: int, index: Mapping[str, Any]) -> Layout:
+def read_layout(name: str, plan: Layout, index: Mapping[str, Any]) -> Layout:
     """The layout of a collection.
 
     Args:
         name: The collection's.
-        dimension: Of its vectors.
-        index: What `describe_index` returns for them.
+        plan: What it would look like, had the store made it.
+        index: What `describe_index` returns for its dense vectors.
 
     Raises:
         InvalidConfigError: it compares vectors in a way that no store does.
@@ -148,4 +322,42 @@ def read_layout(name: str, dimension: int, index: Mapping[str, Any]) -> Layout:
             f"the collection {name!r} compares vectors by {index.get('metric_type')}, which is none of "
             f"{', '.join(METRICS.values())}"
         )
-    return Layout(dimension, metric, index_from_description(index))
+    return Layout(plan.schema, metric, index_from_description(index))
+
+
+def _add_texts(made: Any, schema: Schema, engine: Engine, pymilvus: Any) -> None:
+    text = pymilvus.DataType.VARCHAR
+    if schema.full_text is None:
+        made.add_field(CONTENT, text, max_length=TEXT_LENGTHS[CONTENT])
+        return
+    searched = {"enable_analyzer": True, "analyzer_params": dict(engine.text_analyzer)}
+    if schema.has_terms:
+        made.add_field(CONTENT, text, max_length=TEXT_LENGTHS[CONTENT])
+        made.add_field(TERMS, text, max_length=TEXT_LENGTHS[TERMS], **searched)
+    else:
+        made.add_field(CONTENT, text, max_length=TEXT_LENGTHS[CONTENT], **searched)
+    made.add_field(BM25, pymilvus.DataType.SPARSE_FLOAT_VECTOR)
+    function = pymilvus.Function(
+        name=BM25,
+        function_type=pymilvus.FunctionType.BM25,
+        input_field_names=[TERMS if schema.has_terms else CONTENT],
+        output_field_names=[BM25],
+    )
+    made.add_function(function)
+
+
+def _properties(schema: Schema) -> dict[str, str]:
+    if schema.full_text is None:
+        return {}
+    return {_FULL_TEXT: json.dumps(schema.full_text.to_dict())}
+
+
+def _text_index(options: FullTextOptions) -> SparseInvertedIndex:
+    return SparseInvertedIndex(bm25_k1=options.k1, bm25_b=options.b)
+
+
+def _check_weights(options: FullTextOptions, engine: Engine) -> FullTextOptions:
+    _text_index(options)
+    if not options.k1 and not engine.takes_zero_k1:
+        raise InvalidConfigError(f"full_text: {engine.name} takes no k1 of 0; take a small one")
+    return options

@@ -12,7 +12,7 @@ from ragbridge.stores.milvus.connection import Call
 from ragbridge.stores.milvus.errors import AnswerTooLargeError
 from ragbridge.stores.milvus.expressions import EVERYTHING, NOTHING
 from ragbridge.stores.milvus.filters import Expression, after, compile_selection
-from ragbridge.stores.milvus.layout import DELETED, ID, METADATA, VECTOR
+from ragbridge.stores.milvus.layout import DELETED, ID, METADATA
 from ragbridge.stores.milvus.rows import FIELDS, Row, decode
 
 IDS_AT_ONCE = 1_000
@@ -125,38 +125,38 @@ class RowReader:
     Args:
         collection: Where they lie.
         selection: Which they are.
-        fields: What to read of them.
         page_rows: How many to read at once.
         in_large_pages: Or more, where a page costs the engine a pass over all rows.
+        with_vectors: Read their vectors too.
     """
 
     def __init__(
         self,
         collection: Collection,
         selection: Selection,
-        fields: Sequence[str],
         page_rows: int,
         *,
         in_large_pages: bool,
+        with_vectors: bool,
     ) -> None:
         self._collection = collection
         self._selection = selection
-        self._fields = fields
         self._page_rows = page_rows
+        self._with_vectors = with_vectors
         self._in_large_pages = in_large_pages
         self._selected: SelectedRows | None = None
 
     def next(self) -> Work[list[Row]]:
         """The next rows; none at the end."""
-        if (yield from self._collection.open()) is None:
+        layout = yield from self._collection.open()
+        if layout is None:
             return []
         if self._selected is None:
             engine = yield from self._collection.engine()
             least = engine.page_rows if self._in_large_pages else 1
             page_rows = max(least, self._page_rows)
-            self._selected = SelectedRows(
-                self._collection, self._selection, self._fields, page_rows
-            )
+            fields = (*FIELDS, *layout.schema.vectors) if self._with_vectors else FIELDS
+            self._selected = SelectedRows(self._collection, self._selection, fields, page_rows)
         return (yield from self._selected.next())
 
 
@@ -169,9 +169,10 @@ def get(
     collection: Collection, ids: Sequence[str], *, include_deleted: bool
 ) -> Work[list[VectorEntry]]:
     """The rows with these ids, in their order; see `VectorStore.get`."""
-    if not ids or (yield from collection.open()) is None:
+    layout = yield from collection.open()
+    if not ids or layout is None:
         return []
-    rows = yield from fetch(collection, ids, (*FIELDS, VECTOR))
+    rows = yield from fetch(collection, ids, (*FIELDS, *layout.schema.vectors))
     by_id = {row[ID]: row for row in rows if include_deleted or not row[DELETED]}
     return [VectorEntry(**decode(by_id[row_id])) for row_id in ids if row_id in by_id]
 
@@ -221,6 +222,12 @@ def _count(collection: Collection, expression: str) -> Work[int]:
     if expression == NOTHING:
         return 0
     answers = yield from collection.read(_count_call(collection, expression))
+    return _counted(answers[0])
+
+
+def count_every_row(collection: Collection) -> Work[int]:
+    """How many rows there are, soft-deleted ones included."""
+    answers = yield from collection.read(_count_call(collection, EVERYTHING))
     return _counted(answers[0])
 
 

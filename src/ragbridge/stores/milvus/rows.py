@@ -2,14 +2,14 @@
 
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Final
 
 import numpy as np
 
 from ragbridge.documents import Chunk, JsonValue, TextChunk
-from ragbridge.embeddings import dense_part
+from ragbridge.embeddings import Embedding, HybridVector, SparseVector, dense_part, sparse_part
 from ragbridge.errors import InvalidDocumentError
 from ragbridge.stores.base import VectorEntry
 from ragbridge.stores.milvus.capabilities import Engine
@@ -21,29 +21,34 @@ from ragbridge.stores.milvus.layout import (
     FRAMEWORK_DATA,
     ID,
     METADATA,
+    SPARSE,
+    TERMS,
     TEXT_LENGTHS,
     VECTOR,
+    Schema,
 )
 from ragbridge.stores.milvus.shadows import shadows
 
 Row = dict[str, Any]
 
 FIELDS: Final = (ID, DOCUMENT_ID, CONTENT, METADATA, CHUNK, FRAMEWORK_DATA, DELETED)
-"""What is read of a row, apart from its vector."""
+"""What is read of a row, apart from its vectors."""
 
 _JSON_FIELDS: Final = (METADATA, CHUNK, FRAMEWORK_DATA)
 _REMEDIES: Final[Mapping[str, str]] = {
     ID: "give it a shorter id",
     DOCUMENT_ID: "give the document a shorter id",
     CONTENT: "split it into smaller chunks",
+    TERMS: "split its content into smaller chunks",
     METADATA: "keep what need not be filtered elsewhere",
     CHUNK: "store a link in place of the content",
     FRAMEWORK_DATA: "leave out what the framework does not need",
 }
 _NUMBER_BYTES: Final = 4
+_WEIGHT_BYTES: Final = 8  # of a sparse vector, with its place
 
 
-def encode(id: str, entry: VectorEntry, engine: Engine) -> Row:
+def encode(id: str, entry: VectorEntry, engine: Engine, schema: Schema) -> Row:
     """The row for an entry.
 
     Raises:
@@ -52,26 +57,26 @@ def encode(id: str, entry: VectorEntry, engine: Engine) -> Row:
     """
     chunk = entry.chunk
     keys = shadows(chunk.metadata)
-    row = {
+    row: Row = {
         ID: id,
         DOCUMENT_ID: chunk.document_id or "",
-        VECTOR: dense_part(entry.embedding),
         CONTENT: chunk.content if isinstance(chunk.content, str) else "",
         METADATA: _to_json(chunk.metadata),
         CHUNK: _to_json(_describe(chunk)),
         FRAMEWORK_DATA: _to_json(entry.framework_data),
         DELETED: entry.deleted,
     }
+    if schema.has_terms:
+        row[TERMS] = schema.searched(row[CONTENT])
     _check_limits(row, keys, engine)
-    return row | keys
+    return row | _vectors(entry.embedding) | keys
 
 
 def decode(row: Mapping[str, Any]) -> dict[str, Any]:
-    """What makes the VectorEntry of a row, with its vector if that was read."""
-    vector = row.get(VECTOR)
+    """What makes the VectorEntry of a row, with those of its vectors that were read."""
     return {
         "id": row[ID],
-        "embedding": None if vector is None else np.array(vector, dtype=np.float32),
+        "embedding": _embedding(row.get(VECTOR), row.get(SPARSE)),
         "chunk": _rebuild(row),
         "framework_data": row[FRAMEWORK_DATA],
         "deleted": bool(row[DELETED]),
@@ -81,7 +86,24 @@ def decode(row: Mapping[str, Any]) -> dict[str, Any]:
 def size_of(row: Row) -> int:
     """About how many bytes a row takes in a request."""
     texts = sum(len(value) for value in row.values() if isinstance(value, str))
-    return 4 * texts + _NUMBER_BYTES * len(row[VECTOR])
+    numbers = _NUMBER_BYTES * len(row.get(VECTOR, ()))
+    return 4 * texts + numbers + _WEIGHT_BYTES * len(row.get(SPARSE, ()))
+
+
+def _vectors(embedding: Embedding | None) -> Row:
+    dense, sparse = dense_part(embedding), sparse_part(embedding)
+    vectors: Row = {} if dense is None else {VECTOR: dense}
+    return vectors if sparse is None else vectors | {SPARSE: sparse.to_dict()}
+
+
+def _embedding(
+    dense: Sequence[float] | None, sparse: Mapping[int, float] | None
+) -> Embedding | None:
+    vector = None if dense is None else np.array(dense, dtype=np.float32)
+    if sparse is None:
+        return vector
+    weights = SparseVector.from_dict(sparse)
+    return weights if vector is None else HybridVector(vector, weights)
 
 
 def _to_json(value: Any) -> str:
@@ -134,6 +156,8 @@ def _check_limits(row: Row, keys: Mapping[str, Any], engine: Engine) -> None:
     _check_text(row, DOCUMENT_ID, engine)
     if engine.text_bytes is not None:
         _check_text(row, CONTENT, engine)
+        if TERMS in row:
+            _check_text(row, TERMS, engine)
     if engine.json_bytes is None:
         return
     for field in _JSON_FIELDS:

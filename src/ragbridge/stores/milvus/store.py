@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from ragbridge._twins import Work, arun, run
 from ragbridge.errors import InvalidConfigError, shorten
 from ragbridge.filters import Filter
+from ragbridge.stores._full_text import FullTextOptions
 from ragbridge.stores._requests import (
     Selection,
     check_delete_ids,
@@ -16,6 +17,7 @@ from ragbridge.stores._requests import (
     check_queries,
 )
 from ragbridge.stores.base import (
+    Capability,
     SimilarityMetric,
     VectorEntry,
     VectorMatch,
@@ -27,10 +29,10 @@ from ragbridge.stores.milvus.collection import Collection
 from ragbridge.stores.milvus.config import MilvusConfig
 from ragbridge.stores.milvus.connection import Connection
 from ragbridge.stores.milvus.indexes import VectorIndex
-from ragbridge.stores.milvus.layout import VECTOR, check_collection_name
+from ragbridge.stores.milvus.layout import Plan, check_collection_name, check_full_text
 from ragbridge.stores.milvus.reading import RowReader, count, get
-from ragbridge.stores.milvus.rows import FIELDS, decode
-from ragbridge.stores.milvus.searching import CAPABILITIES, query_many
+from ragbridge.stores.milvus.rows import decode
+from ragbridge.stores.milvus.searching import query_many
 from ragbridge.stores.milvus.writing import add, clear, delete, delete_selected
 
 T = TypeVar("T")
@@ -42,8 +44,10 @@ _ROWS_BETWEEN_TASKS = 250
 class MilvusVectorStore(VectorStore):
     """Rows in a Milvus collection, which the first `add` makes.
 
-    Serves dense queries. May be used from several threads, and from several event loops, each with
-    an async client of its own. Connecting is left to the first call.
+    Serves dense, sparse, full-text (BM25) and hybrid queries as far as the engine does: Milvus Lite
+    and servers from 2.5 on serve all of them, 2.4 has no full text, 2.3 only dense vectors. The first
+    `add` decides which vectors the collection has. May be used from several threads, and from several
+    event loops, each with an async client of its own. Connecting is left to the first call.
 
     Args:
         collection_name: 1 to 255 letters, digits and underscores, the first no digit.
@@ -53,14 +57,15 @@ class MilvusVectorStore(VectorStore):
         metric: How dense vectors are compared; that of the collection, if it is there already.
         index: The index to make, or its name. By default "FLAT" on Milvus Lite, which is exact, and
             "AUTOINDEX" on servers, which is the server's choice and approximate on many rows.
+        full_text: Whether texts are searched. None: where the engine has BM25. True, or options that
+            say how texts are analysed: it must have it. False: they are not, which makes writes
+            faster. The options of a collection that is there already are read off it.
         timeout: Seconds for one request.
         config: All of these and more; what is given beside it replaces its settings.
 
     Raises:
         InvalidConfigError: an argument is wrong; the message names it.
     """
-
-    capabilities = CAPABILITIES
 
     def __init__(
         self,
@@ -70,6 +75,7 @@ class MilvusVectorStore(VectorStore):
         token: str | None = None,
         metric: SimilarityMetric | str | None = None,
         index: VectorIndex | str | None = None,
+        full_text: FullTextOptions | bool | None = None,
         timeout: float | None = None,
         config: MilvusConfig | None = None,
     ) -> None:
@@ -78,9 +84,21 @@ class MilvusVectorStore(VectorStore):
             config, uri=uri, token=token, metric=metric, index=index, timeout=timeout
         )
         self.metric = self.config.metric or SimilarityMetric.COSINE
-        self._collection = Collection(
-            Connection(self.config), self.collection_name, self.metric, self.config.index
+        self._plan = Plan(
+            metric=self.metric, index=self.config.index, full_text=check_full_text(full_text)
         )
+        self._collection = Collection(Connection(self.config), self.collection_name, self._plan)
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:  # type: ignore[override] # it is only read
+        """The legs that the collection serves, or could serve while it is not there yet.
+
+        A server is asked at the first access, unless a call has done so before.
+
+        Raises:
+            VectorStoreError: the server cannot be asked.
+        """
+        return self._run(self._collection.capabilities)
 
     def add(self, entries: Sequence[VectorEntry]) -> list[str]:
         """See `VectorStore.add`; sent in requests of `MilvusConfig.batch_size` rows.
@@ -228,7 +246,7 @@ class MilvusVectorStore(VectorStore):
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (type(self), self.collection_name, self.config)
+        return _restore, (type(self), self.collection_name, self.config, self._plan.full_text)
 
     def _run(self, make: Callable[[], Work[T]]) -> T:
         return run(self._collection.recovering(make))
@@ -264,9 +282,13 @@ class MilvusVectorStore(VectorStore):
         *,
         in_large_pages: bool,
     ) -> RowReader:
-        fields = (*FIELDS, VECTOR) if include_embeddings else FIELDS
-        size = check_batch_size(batch_size)
-        return RowReader(self._collection, selection, fields, size, in_large_pages=in_large_pages)
+        return RowReader(
+            self._collection,
+            selection,
+            check_batch_size(batch_size),
+            in_large_pages=in_large_pages,
+            with_vectors=include_embeddings,
+        )
 
     def _iterate(self, rows: RowReader) -> Iterator[VectorEntry]:
         while page := self._run(rows.next):
@@ -283,6 +305,9 @@ def _configure(config: MilvusConfig | None, **given: Any) -> MilvusConfig:
 
 
 def _restore(
-    store: type[MilvusVectorStore], collection_name: str, config: MilvusConfig
+    store: type[MilvusVectorStore],
+    collection_name: str,
+    config: MilvusConfig,
+    full_text: FullTextOptions | bool | None,
 ) -> MilvusVectorStore:
-    return store(collection_name, config=config)
+    return store(collection_name, config=config, full_text=full_text)

@@ -5,22 +5,12 @@ from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 from ragbridge._twins import Step, Work
-from ragbridge.errors import (
-    InvalidEmbeddingError,
-    PartialWriteError,
-    VectorStoreError,
-)
-from ragbridge.stores._requests import (
-    Selection,
-    VectorShape,
-    WriteBatch,
-    not_found,
-    prepare_batch,
-)
+from ragbridge.errors import PartialWriteError, VectorStoreError
+from ragbridge.stores._requests import Selection, WriteBatch, not_found, prepare_batch
 from ragbridge.stores.base import SimilarityMetric, VectorEntry
 from ragbridge.stores.milvus.collection import Collection
 from ragbridge.stores.milvus.expressions import EVERYTHING, one_of
-from ragbridge.stores.milvus.layout import ID
+from ragbridge.stores.milvus.layout import ID, Schema
 from ragbridge.stores.milvus.reading import SelectedRows, known_ids
 from ragbridge.stores.milvus.rows import Row, encode, size_of
 
@@ -38,11 +28,13 @@ def add(
     batch = prepare_batch(entries, layout.shape if layout else None, metric)
     if batch is None:
         return []
-    _check_served(batch.shape)
-    rows = yield from _encode(collection, batch)
+    schema = layout.schema if layout else (yield from collection.plan(batch.shape))
+    rows = yield from _encode(collection, batch, schema)
     if layout is None:
-        layout = yield from collection.make(batch.shape)
-        prepare_batch(list(batch.rows.values()), layout.shape, metric)  # another store was faster
+        made = (yield from collection.make(schema)).schema
+        if made != schema:  # another store was faster
+            prepare_batch(list(batch.rows.values()), made.shape, metric)
+            rows = yield from _encode(collection, batch, made)
     yield from _send(collection, rows, most_rows)
     return batch.ids
 
@@ -84,19 +76,12 @@ def _nothing() -> Work[set[str]]:
     return set()
 
 
-def _check_served(shape: VectorShape) -> None:
-    if shape.dimension is None or shape.sparse:
-        raise InvalidEmbeddingError(
-            f"MilvusVectorStore holds dense vectors, but the entries have {shape}"
-        )
-
-
-def _encode(collection: Collection, batch: WriteBatch) -> Work[list[Row]]:
+def _encode(collection: Collection, batch: WriteBatch, schema: Schema) -> Work[list[Row]]:
     """The rows; all of them are made before any is sent, because one of them may be too large."""
     engine = yield from collection.engine()
     rows = []
     for row_id, entry in batch.rows.items():
-        rows.append(encode(row_id, entry, engine))
+        rows.append(encode(row_id, entry, engine, schema))
         if len(rows) % _ROWS_BETWEEN_PAUSES == 0:
             yield from _pause()
     return rows

@@ -23,6 +23,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Self
 
+import psutil
+
 __all__ = ["MilvusServer", "unavailable_reason"]
 
 _PORT_OPTIONS = (
@@ -140,10 +142,16 @@ class MilvusServer:
     def pause(self) -> Iterator[None]:
         """Within the block the server hangs: connections are accepted, nothing is answered."""
         self._signal(signal.SIGSTOP)
+        while any(process.status() != psutil.STATUS_STOPPED for process in self._processes()):
+            time.sleep(0.01)
         try:
             yield
         finally:
-            self._signal(signal.SIGCONT)
+            self.resume()
+
+    def resume(self) -> None:
+        """Go on after a pause."""
+        self._signal(signal.SIGCONT)
 
     def log_tail(self, lines: int = 40) -> str:
         """The last lines that it wrote."""
@@ -172,6 +180,11 @@ class MilvusServer:
         if self._process is None:
             raise RuntimeError("the server is not running")
         os.killpg(self._process.pid, number)
+
+    def _processes(self) -> list[psutil.Process]:
+        assert self._process is not None
+        launcher = psutil.Process(self._process.pid)
+        return [launcher, *launcher.children(recursive=True)]
 
     def _launch(self) -> None:
         _share_binaries(self._home)

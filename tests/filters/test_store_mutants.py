@@ -65,6 +65,14 @@ EXPRESSIONS = {
     ),
     "quotes are not escaped": ("STRINGS", """'"': '\\\\"', """, ""),
     "backslashes are not escaped": ("STRINGS", r"""{"\\": "\\\\", """, "{"),
+    "not < is >": ("TYPES", '"<": ">="', '"<": ">"'),
+    "not >= is <=": ("TYPES", '">=": "<"', '">=": "<="'),
+    "not == is ==": ("TYPES", '"==": "!="', '"==": "=="'),
+    "an underscore is certain": (
+        "STRINGS",
+        "any(map(text.__contains__, _WILDCARDS))",
+        "False",
+    ),
 }
 
 FILTERS = {
@@ -78,15 +86,12 @@ FILTERS = {
         "every if isinstance(node, Every) else some",
         "some if isinstance(node, Every) else every",
     ),
-    "!= needs the key": ("TYPES", 'f"((not exists {name}) or {inverse})"', "inverse"),
+    "!= needs the key": ("TYPES", 'f"((not exists {name}) or {there.fails})"', "there.fails"),
     "what exists is missing": (
         "TYPES",
         'Clause(f"(exists {name})", f"(not exists {name})")',
         'Clause(f"(not exists {name})", f"(exists {name})")',
     ),
-    "not < is >": ("TYPES", '"<": ">="', '"<": ">"'),
-    "not >= is <=": ("TYPES", '">=": "<"', '">=": "<="'),
-    "not == is ==": ("TYPES", '"==": "!="', '"==": "=="'),
     "true is 1": (
         "TYPES",
         '_is(key("b", path), operator, value)',
@@ -101,11 +106,6 @@ FILTERS = {
         "NUMBERS",
         "near if near < value else nextafter(near, -inf)",
         "near",
-    ),
-    "an underscore is certain": (
-        "STRINGS",
-        "FALSE if any(map(text.__contains__, _WILDCARDS)) else certain",
-        "certain",
     ),
     "a long text is searched to its cut": (
         "LONG",

@@ -15,6 +15,9 @@ EVERYTHING: Final = f'{ID} >= ""'
 NOTHING: Final = f"{ID} in []"
 
 _FEW = 16  # operands side by side; servers take minutes for a row of thousands
+_INVERSE: Final = {"==": "!=", "!=": "==", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
+_WILDCARDS: Final = "%_\\"
+_ANY_CHARACTER: Final = str.maketrans(dict.fromkeys(_WILDCARDS, "_"))  # engines differ in escapes
 _ESCAPES: Final = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"})
 
 
@@ -93,11 +96,23 @@ def any_of(parts: Sequence[str]) -> str:
     return _join(" or ", parts, neutral=NOTHING, decided=EVERYTHING)
 
 
+def compare(name: str, operator: str, value: Scalar) -> Clause:
+    """The rows whose field or key `name` compares so with a value; all of them must have one."""
+    found, inverse = f"{name} {operator}", f"{name} {_INVERSE[operator]}"
+    return Clause(f"{found} {literal(value)}", f"{inverse} {literal(value)}")
+
+
 def one_of(name: str, values: Sequence[Scalar]) -> str:
     """The rows whose field or key `name` has one of some values of one type."""
     if len(values) == 1:
         return f"{name} == {literal(values[0])}"
     return f"{name} in [{', '.join(map(literal, values))}]" if values else NOTHING
+
+
+def holding(name: str, text: str) -> tuple[str, bool]:
+    """The rows whose field or key `name` has `text` in it, and whether others may pass too."""
+    pattern = f"%{text.translate(_ANY_CHARACTER)}%"
+    return f"{name} like {literal(pattern)}", any(map(text.__contains__, _WILDCARDS))
 
 
 def literal(value: Scalar) -> str:

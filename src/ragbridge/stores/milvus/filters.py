@@ -6,15 +6,18 @@ For what engines can say exactly they are the same; otherwise the rows in betwee
 keys that hold one type are compared, and what a missing one means is said each time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, nextafter
+from types import MappingProxyType
 from typing import Final
 
 from ragbridge._filter_tree import Every, Leaf, Node, normalize
 from ragbridge.filters import LIST_OPERATORS, Operator, Scalar
 from ragbridge.stores._requests import Selection
 from ragbridge.stores.milvus.capabilities import Engine
+from ragbridge.stores.milvus.column_filters import compile_on_column, is_one_of
+from ragbridge.stores.milvus.columns import Column
 from ragbridge.stores.milvus.expressions import (
     FALSE,
     NOTHING,
@@ -22,7 +25,9 @@ from ragbridge.stores.milvus.expressions import (
     Condition,
     all_of,
     combine,
+    compare,
     every,
+    holding,
     literal,
     one_of,
     some,
@@ -38,9 +43,7 @@ from ragbridge.stores.milvus.shadows import (
     shadow_text,
 )
 
-_INVERSE: Final = {"==": "!=", "!=": "==", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
-_WILDCARDS: Final = "%_\\"
-_ANY_CHARACTER: Final = str.maketrans(dict.fromkeys(_WILDCARDS, "_"))  # engines differ in escapes
+_NONE: Final[Mapping[str, Column]] = MappingProxyType({})
 
 # Engines compare integers with floats as floats, and 2**63 is the float next to this one.
 _LARGEST_SAFE: Final = 2**63 - 1024
@@ -66,14 +69,22 @@ class Expression:
         return self.doubtful == NOTHING
 
 
-def compile_selection(selection: Selection, engine: Engine) -> Expression:
-    """The expression for a selection."""
+def compile_selection(
+    selection: Selection, engine: Engine, columns: Mapping[str, Column] = _NONE
+) -> Expression:
+    """The expression for a selection.
+
+    Args:
+        selection: Which rows.
+        engine: Which reads it.
+        columns: Those of declared metadata, by key.
+    """
     outer = [] if selection.include_deleted else [f"{DELETED} == false"]
     if selection.ids is not None:
         outer.append(one_of(ID, selection.ids))
     if selection.document_ids is not None:
         outer.append(one_of(DOCUMENT_ID, selection.document_ids))
-    inner = _compile(normalize(selection.filters), engine)
+    inner = _compile(normalize(selection.filters), engine, columns)
     may = all_of([*outer, inner.may.holds])
     if inner.is_exact:
         return Expression(may, may, NOTHING)
@@ -91,15 +102,25 @@ def up_to(expression: str, last_id: str) -> str:
     return all_of([expression, f"{ID} <= {literal(last_id)}"])
 
 
-def _compile(node: Node, engine: Engine) -> Condition:
+def _compile(node: Node, engine: Engine, columns: Mapping[str, Column]) -> Condition:
     if isinstance(node, Leaf):
-        condition = _compile_leaf(node, engine)
+        condition = _compile_leaf(node, engine, columns)
         return condition.negated() if node.negated else condition
-    children = [_compile(child, engine) for child in node.children]
+    children = [_compile(child, engine, columns) for child in node.children]
     return combine(every if isinstance(node, Every) else some, children)
 
 
-def _compile_leaf(leaf: Leaf, engine: Engine) -> Condition:
+def _compile_leaf(leaf: Leaf, engine: Engine, columns: Mapping[str, Column]) -> Condition:
+    column = columns.get(leaf.path[0]) if len(leaf.path) == 1 else None
+    if column is None:
+        return _compile_on_shadows(leaf, engine)
+    if leaf.operator is Operator.IN and isinstance(leaf.value, tuple):
+        told, rest = is_one_of(column, leaf.value)
+        return combine(some, [Condition.exact(told), _is_one_of(leaf.path, rest)])
+    return compile_on_column(column, leaf, engine) or _compile_on_shadows(leaf, engine)
+
+
+def _compile_on_shadows(leaf: Leaf, engine: Engine) -> Condition:
     if leaf.operator is Operator.EXISTS:
         return Condition.exact(some(_has(key(kind, leaf.path)) for kind in KINDS))
     if leaf.operator is Operator.IS_EMPTY:
@@ -119,19 +140,17 @@ def _has(name: str) -> Clause:
 
 
 def _is(name: str, operator: str, value: Scalar) -> Clause:
-    inverse = f"{name} {_INVERSE[operator]} {literal(value)}"
-    return Clause(f"{name} {operator} {literal(value)}", f"((not exists {name}) or {inverse})")
+    there = compare(name, operator, value)
+    return Clause(there.holds, f"((not exists {name}) or {there.fails})")
 
 
 def _is_in(name: str, values: Sequence[Scalar]) -> Clause:
     if len(values) == 1:
         return _is(name, "==", values[0])
-    found = one_of(name, values)
-    return Clause(found, f"((not exists {name}) or (not ({found})))") if values else FALSE
+    return _passes(name, one_of(name, values)) if values else FALSE
 
 
-def _is_like(name: str, pattern: str) -> Clause:
-    found = f"{name} like {literal(pattern)}"
+def _passes(name: str, found: str) -> Clause:
     return Clause(found, f"((not exists {name}) or (not ({found})))")
 
 
@@ -185,11 +204,12 @@ def _has_text(path: tuple[str, ...], text: str, engine: Engine) -> Condition:
         return Condition.exact(_has(name))
     if not engine.matches_infix:
         return Condition(_has(name), FALSE)
-    found = _is_like(name, f"%{text.translate(_ANY_CHARACTER)}%")
+    expression, is_vague = holding(name, text)
+    found = _passes(name, expression)
     may = some([found, _has(key("l", path))])
     # What stands for a long text ends in a hash, which is no part of it.
     certain = every([found, _has(key("l", path)).negated()])
-    return Condition(may, FALSE if any(map(text.__contains__, _WILDCARDS)) else certain)
+    return Condition(may, FALSE if is_vague else certain)
 
 
 def _has_text_in_any_case(path: tuple[str, ...], text: str, _engine: Engine) -> Condition:

@@ -31,6 +31,9 @@ KINDS: Final = ("n", "s", "b", "a", "o")
 """Of the keys, one of which is there for every value that is not null."""
 
 _LONGEST_TEXT = 512  # bytes
+LONGEST_SHADOW: Final = _LONGEST_TEXT + 64
+"""The most bytes of what stands for a text."""
+
 _MOST_ELEMENTS = 64
 _LONGEST_NAME = 200
 _KEPT = frozenset(ascii_letters + digits)

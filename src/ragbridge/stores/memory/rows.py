@@ -7,7 +7,6 @@ from sys import intern
 from typing import Any, Final, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ragbridge.documents import Chunk, JsonValue
 from ragbridge.stores.base import VectorEntry
@@ -17,20 +16,21 @@ from ragbridge.stores.memory.columns import Path
 DOCUMENT_ID: Final[Path] = ()
 """The path under which `Rows.values` gives document ids: no metadata path is empty."""
 
-_LISTS: Final = (
+_COLUMNS: Final = (
     "id",
-    "document_id",
-    "chunk_id",
     "class",
     "type",
+    "chunk_id",
+    "document_id",
+    "index",
+    "start",
+    "end",
     "content",
     "metadata",
     "framework_data",
 )
-_ARRAYS: Final = {"index": np.int64, "start": np.int64, "end": np.int64, "deleted": np.bool_}
 _ROWS_AT_ONCE: Final = 2048  # what stays in a processor's cache while it is looked at repeatedly
 _CONTAINERS: Final = {list, dict}
-_NONE: Final = -1  # among indexes, starts and ends, which are never negative
 
 
 class Rows:
@@ -41,57 +41,54 @@ class Rows:
     """
 
     def __init__(self) -> None:
-        self._lists: dict[str, list[Any]] = {name: [] for name in _LISTS}
-        self._arrays: dict[str, NDArray[Any]] = {
-            name: np.empty(0, dtype) for name, dtype in _ARRAYS.items()
-        }
+        self._columns: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
+        self._deleted: Mask = np.empty(0, np.bool_)
         self._keys: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     @property
     def ids(self) -> Sequence[str]:
         """The rows' ids."""
-        return self._lists["id"]
+        return self._columns["id"]
 
     @property
     def contents(self) -> Sequence[Any]:
         """The chunks' contents."""
-        return self._lists["content"]
+        return self._columns["content"]
 
     @property
     def deleted(self) -> Mask:
         """Which rows are soft-deleted."""
-        return self._arrays["deleted"]
+        return self._deleted
 
     def append(self, size: int, rows: Mapping[str, VectorEntry]) -> None:
         """Put `rows` by id into the rows from `size` on."""
-        given = list(rows.items())
-        for done in range(0, len(given), _ROWS_AT_ONCE):
-            for name, values in self._encode(given[done : done + _ROWS_AT_ONCE]).items():
-                if name in self._lists:
-                    self._lists[name][size + done :] = values
-                else:
-                    self._arrays[name] = put_at_end(self._arrays[name], size + done, values)
+        ids, entries = list(rows), list(rows.values())
+        for done in range(0, len(ids), _ROWS_AT_ONCE):
+            part = slice(done, done + _ROWS_AT_ONCE)
+            for name, values in self._encode(ids[part], entries[part]).items():
+                self._columns[name][size + done :] = values
+        deleted = [entry.deleted for entry in entries]
+        self._deleted = put_at_end(self._deleted, size, deleted)
 
-    def _encode(self, rows: Sequence[tuple[str, VectorEntry]]) -> dict[str, Sequence[Any]]:
-        chunks = [entry.chunk for _, entry in rows]
+    def _encode(self, ids: list[str], entries: list[VectorEntry]) -> dict[str, Sequence[Any]]:
+        chunks = [entry.chunk for entry in entries]
         return {
-            "id": [row_id for row_id, _ in rows],
-            "document_id": [chunk.document_id for chunk in chunks],
-            "chunk_id": [chunk.id for chunk in chunks],
+            "id": ids,
             "class": [type(chunk) for chunk in chunks],
             "type": [intern(chunk.type) for chunk in chunks],
+            "chunk_id": [chunk.id for chunk in chunks],
+            "document_id": [chunk.document_id for chunk in chunks],
+            "index": [chunk.index for chunk in chunks],
+            "start": [chunk.start for chunk in chunks],
+            "end": [chunk.end for chunk in chunks],
             "content": _own_all([chunk.content for chunk in chunks]),
             "metadata": self._pack([chunk.metadata for chunk in chunks]),
-            "framework_data": [_to_json(entry.framework_data) for _, entry in rows],
-            "index": _without_none([chunk.index for chunk in chunks]),
-            "start": _without_none([chunk.start for chunk in chunks]),
-            "end": _without_none([chunk.end for chunk in chunks]),
-            "deleted": [entry.deleted for _, entry in rows],
+            "framework_data": [_to_json(entry.framework_data) for entry in entries],
         }
 
     def fields(self, slot: int) -> dict[str, Any]:
         """What makes a row's VectorEntry, apart from its embedding."""
-        framework_data = self._lists["framework_data"][slot]
+        framework_data = self._columns["framework_data"][slot]
         return {
             "id": self.ids[slot],
             "chunk": self._chunk(slot),
@@ -100,30 +97,26 @@ class Rows:
         }
 
     def _chunk(self, slot: int) -> Chunk:
-        row = self._lists
-        chunk: Chunk = row["class"][slot](  # which copies the metadata
-            id=row["chunk_id"][slot],
-            type=row["type"][slot],
-            content=_own(row["content"][slot]),
-            metadata=_unpack(row["metadata"][slot]),
-            document_id=row["document_id"][slot],
-            index=self._place("index", slot),
-            start=self._place("start", slot),
-            end=self._place("end", slot),
+        columns = self._columns
+        chunk: Chunk = columns["class"][slot](  # which copies the metadata
+            id=columns["chunk_id"][slot],
+            type=columns["type"][slot],
+            content=_own(columns["content"][slot]),
+            metadata=_unpack(columns["metadata"][slot]),
+            document_id=columns["document_id"][slot],
+            index=columns["index"][slot],
+            start=columns["start"][slot],
+            end=columns["end"][slot],
         )
         return chunk
-
-    def _place(self, name: str, slot: int) -> int | None:
-        place = int(self._arrays[name][slot])
-        return None if place == _NONE else place
 
     def values(self, path: Path, start: int, stop: int) -> Sequence[Any]:
         """What lies under a metadata path in the rows from `start` to before `stop`."""
         if path == DOCUMENT_ID:
-            return self._lists["document_id"][start:stop]
+            return self._columns["document_id"][start:stop]
         key, *inner = path
         places = {keys: keys.index(key) + 1 for keys in list(self._keys) if key in keys}
-        packed = self._lists["metadata"][start:stop]
+        packed = self._columns["metadata"][start:stop]
         found = [row[places[row[0]]] if row[0] in places else None for row in packed]
         for part in inner:
             found = [value.get(part) if type(value) is dict else None for value in found]
@@ -132,9 +125,11 @@ class Rows:
     def select(self, keep: Mask) -> Self:
         """The rows that are kept, among the first `len(keep)`."""
         kept = type(self)()
-        kept._lists = {name: list(compress(values, keep)) for name, values in self._lists.items()}
-        kept._arrays = {name: values[: len(keep)][keep] for name, values in self._arrays.items()}
-        kept._keys = {keys: keys for keys, *_ in kept._lists["metadata"]}
+        kept._columns = {
+            name: list(compress(values, keep)) for name, values in self._columns.items()
+        }
+        kept._deleted = self._deleted[: len(keep)][keep]
+        kept._keys = {keys: keys for keys, *_ in kept._columns["metadata"]}
         return kept
 
     def _pack(self, metadata: Sequence[dict[str, JsonValue]]) -> list[tuple[Any, ...]]:
@@ -160,10 +155,6 @@ def _own(value: Any) -> Any:
     if type(value) is dict:
         return {key: _own(item) for key, item in value.items()}
     return value
-
-
-def _without_none(places: Sequence[int | None]) -> list[int]:
-    return [_NONE if place is None else place for place in places]
 
 
 def _to_json(framework_data: dict[str, JsonValue]) -> str | None:

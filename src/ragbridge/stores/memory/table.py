@@ -134,7 +134,7 @@ class State:
     def added(self, rows: Mapping[str, VectorEntry]) -> "State":
         """The state with `rows`, which the table holds already, in place of those with their ids."""
         end = self.size + len(rows)
-        alive = self._alive_without(self.find(rows))
+        alive = self._alive_without(self.find(self.table.slot_of.keys() & rows.keys()))
         alive = put_at_end(alive, self.size, np.ones(len(rows), np.bool_))
         self.table.slot_of.update(zip(rows, range(self.size, end), strict=True))
         return State(self.table, end, alive, self.version + 1)

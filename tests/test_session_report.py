@@ -67,3 +67,9 @@ def test_skips_pass_elsewhere_and_tests_are_counted_per_store(tmp_path):
     assert "store memory: 1 passed, 3 skipped, 1 xfailed" in result.stdout
     failing = run(tmp_path, {"fails": "def test_it(): assert 0"}, fail=False)
     assert "store memory: 1 failed, 1 passed, 3 skipped, 1 xfailed" in failing.stdout
+
+
+def test_what_tests_measured_is_shown(tmp_path):
+    code = "def test_it(record_property): record_property('measured', 'speed: 3 m/s')"
+    result = run(tmp_path, {"measures": code}, fail=False)
+    assert "speed: 3 m/s" in result.stdout

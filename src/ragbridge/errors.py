@@ -15,6 +15,7 @@ RagbridgeError
 └── VectorStoreError                the store itself failed
     ├── StoreConnectionError        nobody answers at that address (also a ConnectionError)
     ├── StoreTimeoutError           no answer in time (also a TimeoutError)
+    ├── StoreAccessError            the token is wrong, or does not allow it (also a PermissionError)
     ├── StoreLockedError            another process holds the file
     ├── StoreClosedError            the store was closed
     └── PartialWriteError           a bulk write stopped in the middle: which ids are in, which are not
@@ -40,6 +41,7 @@ __all__ = [
     "PartialIngestError",
     "PartialWriteError",
     "RagbridgeError",
+    "StoreAccessError",
     "StoreClosedError",
     "StoreConnectionError",
     "StoreLockedError",
@@ -108,6 +110,10 @@ class StoreConnectionError(VectorStoreError, ConnectionError):
 
 class StoreTimeoutError(VectorStoreError, TimeoutError):
     """The store did not answer in time."""
+
+
+class StoreAccessError(VectorStoreError, PermissionError):
+    """The store does not know the token, or does not allow its owner what was asked."""
 
 
 class StoreLockedError(VectorStoreError):

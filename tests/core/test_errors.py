@@ -11,6 +11,7 @@ from ragbridge.errors import (
     MissingDependencyError,
     PartialWriteError,
     RagbridgeError,
+    StoreAccessError,
     StoreConnectionError,
     StoreTimeoutError,
     missing_dependency,
@@ -31,6 +32,7 @@ def test_errors_are_also_what_python_calls_them():
     assert issubclass(MissingDependencyError, ImportError)
     assert issubclass(StoreConnectionError, ConnectionError)
     assert issubclass(StoreTimeoutError, TimeoutError)
+    assert issubclass(StoreAccessError, PermissionError)
     assert not issubclass(InvalidInputError, ValueError), "pydantic would swallow it"
 
 

@@ -6,7 +6,7 @@ are `_twins.Step`s: what an operation asks and how it reads the answers is writt
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
@@ -15,19 +15,18 @@ from ragbridge._twins import Step
 from ragbridge.errors import StoreClosedError
 from ragbridge.stores.milvus.clients import aconnect, calling, connect, import_pymilvus
 from ragbridge.stores.milvus.config import MilvusConfig
-from ragbridge.stores.milvus.errors import is_timeout, is_transient, is_unexpected, translate
+from ragbridge.stores.milvus.errors import is_timeout, is_transient, translate
 from ragbridge.stores.milvus.ledger import Ledger, ledger_of
 from ragbridge.stores.milvus.lite import LiteFile, open_file, release_file
-from ragbridge.stores.milvus.patience import Deadline, repeating
+from ragbridge.stores.milvus.patience import Deadline, arepeating, repeating
 
 __all__ = ["Call", "Connection", "import_pymilvus"]
 
 T = TypeVar("T")
 
 _CONNECT_SECONDS: Final = 3.0  # of one attempt: pymilvus lets nobody else connect meanwhile
-_WRITES: Final = frozenset({"insert", "upsert", "delete", "flush"})
-_OURS_TO_REPEAT: Final[Mapping[str, dict[str, Any]]] = dict.fromkeys(
-    (*_WRITES, "query", "search", "hybrid_search"), {"retry_on_rate_limit": False}
+_RATE_LIMITED: Final = frozenset(
+    {"insert", "upsert", "delete", "flush", "query", "search", "hybrid_search"}
 )
 
 
@@ -74,17 +73,12 @@ class Connection:
         self._has_connected = False
         self._closed = False
 
-    def step(self, *calls: Call, exclusive: bool = False) -> Step[list[Any]]:
-        """The answers to some calls, which nothing comes between on Milvus Lite.
-
-        Args:
-            calls: The calls.
-            exclusive: They change something, so nobody may be reading or writing meanwhile.
-        """
-        return Step(self._send, self._asend, calls, exclusive)
+    def step(self, *calls: Call, exclusive: bool = False) -> Step[list[Any]]:  # noqa: ARG002
+        """The answers to some calls, one after the other."""
+        return Step(self._send, self._asend, calls)
 
     def probe(self, seconds: float) -> Step[str]:
-        """The engine's version, asked once, past everyone who waits for a Milvus Lite file."""
+        """The engine's version, asked once."""
         return Step(self._probe, self._aprobe, seconds)
 
     def client(self) -> Any:
@@ -96,10 +90,11 @@ class Connection:
         return await self._aconnected(self._deadline())
 
     def ledger(self, collection_name: str) -> Ledger:
-        """What this process wrote to a collection; once connected."""
+        """What this process wrote to a collection, by its real name; once connected."""
+        database = self.config.db_name or _DEFAULT_DATABASE
         if self._file is not None:
-            return self._file.ledgers[collection_name]
-        return ledger_of((self.config.uri, self.config.db_name, collection_name))
+            return self._file.ledgers[f"{database}/{collection_name}"]
+        return ledger_of((self.config.uri, database, collection_name))
 
     def close(self) -> None:
         """Close; clients of other event loops are closed by these, as far as they still run."""
@@ -138,55 +133,33 @@ class Connection:
         if file is not None:
             release_file(file)
 
-    # Calls
-
-    def _send(self, calls: Sequence[Call], exclusive: bool) -> list[Any]:
+    def _send(self, calls: Sequence[Call]) -> list[Any]:
         deadline = self._deadline()
         client = self._connected(deadline)
-        with self._gate(exclusive, deadline):
-            return [self._answer(client, call, deadline) for call in calls]
+        return [self._answer(client, call, deadline) for call in calls]
 
-    async def _asend(self, calls: Sequence[Call], exclusive: bool) -> list[Any]:
+    async def _asend(self, calls: Sequence[Call]) -> list[Any]:
         deadline = self._deadline()
         client = await self._aconnected(deadline)
-        answers = self._aanswers(client, calls, exclusive, deadline)
-        if exclusive and self._file is not None:
-            return await _to_its_end(answers, deadline)
-        return await answers
+        return [await self._aanswer(client, call, deadline) for call in calls]
 
     def _answer(self, client: Any, call: Call, deadline: Deadline) -> Any:
-        from tenacity import Retrying
-
         with self._translating(call.method):
-            return Retrying(**repeating(deadline))(self._try, client, call, deadline)
+            return repeating(deadline)(self._try, client, call, deadline)
 
     def _try(self, client: Any, call: Call, deadline: Deadline) -> Any:
         self.check_open()
         with calling():
-            return getattr(client, call.method)(**self._arguments(call, deadline))
-
-    async def _aanswers(
-        self, client: Any, calls: Sequence[Call], exclusive: bool, deadline: Deadline
-    ) -> list[Any]:
-        async with self._agate(exclusive, deadline):
-            return [await self._aanswer(client, call, deadline) for call in calls]
+            return getattr(client, call.method)(**_arguments(call, deadline))
 
     async def _aanswer(self, client: Any, call: Call, deadline: Deadline) -> Any:
-        from tenacity import AsyncRetrying
-
         with self._translating(call.method):
-            return await AsyncRetrying(**repeating(deadline))(self._atry, client, call, deadline)
+            return await arepeating(deadline)(self._atry, client, call, deadline)
 
     async def _atry(self, client: Any, call: Call, deadline: Deadline) -> Any:
         self.check_open()
         with calling():
-            return await getattr(client, call.method)(**self._arguments(call, deadline))
-
-    def _arguments(self, call: Call, deadline: Deadline) -> dict[str, Any]:
-        # What Milvus Lite has begun to write goes on in this process, whoever waits for it.
-        is_waited_for = self._file is not None and call.method in _WRITES
-        timeout = None if is_waited_for else deadline.left
-        return {**call.arguments, **_OURS_TO_REPEAT.get(call.method, {}), "timeout": timeout}
+            return await getattr(client, call.method)(**_arguments(call, deadline))
 
     def _probe(self, seconds: float) -> str:
         self._prepare()
@@ -211,36 +184,8 @@ class Connection:
             yield
         except (MilvusException, grpc.RpcError, grpc.FutureTimeoutError) as error:
             self.check_open()
-            if self._file is not None and method in _WRITES and is_unexpected(error):
-                self._file.is_in_doubt = True
             config = self.config
             raise translate(error, method=method, place=config.uri, secret=config.token) from error
-
-    @contextmanager
-    def _gate(self, exclusive: bool, deadline: Deadline) -> Iterator[None]:
-        file = self._file
-        if file is None:
-            yield
-            return
-        if file.is_in_doubt:
-            with file.gate.hold(exclusive=True, timeout=deadline.left):
-                file.reopen()
-        with file.gate.hold(exclusive=exclusive, timeout=deadline.left):
-            yield
-
-    @asynccontextmanager
-    async def _agate(self, exclusive: bool, deadline: Deadline) -> AsyncIterator[None]:
-        file = self._file
-        if file is None:
-            yield
-            return
-        if file.is_in_doubt:
-            async with file.gate.ahold(exclusive=True, timeout=deadline.left):
-                await _in_thread(file.reopen)
-        async with file.gate.ahold(exclusive=exclusive, timeout=deadline.left):
-            yield
-
-    # Clients
 
     def _deadline(self) -> Deadline:
         return Deadline(self.config.timeout)
@@ -275,7 +220,7 @@ class Connection:
         client = self._client
         if client is None:
             if not self._connecting.acquire(timeout=deadline.left):
-                raise deadline.passed("another thread was connecting")
+                raise deadline.passed(f"another thread was connecting to {self.config.uri}")
             try:
                 client = self._client = self._client or self._connect(deadline)
             finally:
@@ -284,10 +229,8 @@ class Connection:
         return client
 
     def _connect(self, deadline: Deadline) -> Any:
-        from tenacity import Retrying
-
         with self._translating("connecting"):
-            client = Retrying(**self._patience(deadline))(self._try_connecting, deadline)
+            client = repeating(deadline, self._is_worth_waiting_for)(self._try_connecting, deadline)
         self._has_connected = True
         return client
 
@@ -301,23 +244,17 @@ class Connection:
         loop = asyncio.get_running_loop()
         mine = self._loop_clients.get(loop) or self._add_loop(loop)
         if mine.client is None:
-            try:
-                async with asyncio.timeout(deadline.left), mine.making:
-                    mine.client = mine.client or await self._aconnect(deadline)
-            except TimeoutError as error:
-                raise deadline.passed("connecting") from error
+            async with _limit(deadline, f"connecting to {self.config.uri}"), mine.making:
+                mine.client = mine.client or await self._aconnect(deadline)
             if self._closed:
                 await mine.client.close()
                 self.check_open()
         return mine.client
 
     async def _aconnect(self, deadline: Deadline) -> Any:
-        from tenacity import AsyncRetrying
-
         with self._translating("connecting"):
-            client = await AsyncRetrying(**self._patience(deadline))(
-                self._atry_connecting, deadline
-            )
+            trying = arepeating(deadline, self._is_worth_waiting_for)
+            client = await trying(self._atry_connecting, deadline)
         self._has_connected = True
         return client
 
@@ -327,8 +264,8 @@ class Connection:
         with calling():
             return await aconnect(self._options or {}, min(deadline.left, _CONNECT_SECONDS))
 
-    def _patience(self, deadline: Deadline) -> dict[str, Any]:
-        return repeating(deadline, is_transient if self._has_connected else is_timeout)
+    def _is_worth_waiting_for(self, error: BaseException) -> bool:
+        return is_transient(error) if self._has_connected else is_timeout(error)
 
     def _add_loop(self, loop: asyncio.AbstractEventLoop) -> _LoopClient:
         with self._state:
@@ -336,6 +273,13 @@ class Connection:
                 del self._loop_clients[closed]
                 _forget_loop(closed)
             return self._loop_clients.setdefault(loop, _LoopClient())
+
+
+def _arguments(call: Call, deadline: Deadline) -> dict[str, Any]:
+    arguments = {**call.arguments, "timeout": deadline.left}
+    if call.method in _RATE_LIMITED:
+        arguments["retry_on_rate_limit"] = False  # it would be tried again at fixed intervals
+    return arguments
 
 
 async def _in_thread(function: Callable[[], T]) -> T:
@@ -359,20 +303,16 @@ async def _in_thread(function: Callable[[], T]) -> T:
     return await result
 
 
-async def _to_its_end(work: Coroutine[Any, Any, T], deadline: Deadline) -> T:
-    """Wait for work that goes on if nobody waits any more.
-
-    A task that is cancelled must not let others into a file that is still being written to.
-    """
-    task = asyncio.ensure_future(work)
-    _keep(task)
+@asynccontextmanager
+async def _limit(deadline: Deadline, while_what: str) -> AsyncIterator[None]:
+    limit = asyncio.timeout(deadline.left)
     try:
-        async with asyncio.timeout(deadline.left):
-            return await asyncio.shield(task)
+        async with limit:
+            yield
     except TimeoutError as error:
-        if task.done():
-            return task.result()
-        raise deadline.passed("Milvus Lite was writing") from error
+        if not limit.expired():
+            raise
+        raise deadline.passed(while_what) from error
 
 
 def _close_in(loop: asyncio.AbstractEventLoop, client: Any) -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from ragbridge.errors import StoreLockedError, VectorStoreError, missing_dependency
-from ragbridge.stores.milvus.gate import Gate
 from ragbridge.stores.milvus.ledger import Ledger
 
 _FILES: dict[str, "LiteFile"] = {}
@@ -26,13 +25,11 @@ class LiteFile:
     Attributes:
         path: Where it lies, without symbolic links.
         uri: Where its server listens.
-        gate: Who reads passes with others, who writes or flushes passes alone.
         ledgers: Of its collections by name, from when it was opened.
     """
 
     path: str
     uri: str
-    gate: Gate = field(default_factory=Gate)
     ledgers: defaultdict[str, Ledger] = field(default_factory=lambda: defaultdict(Ledger))
     _users: int = 0
 
@@ -68,25 +65,33 @@ def _serve(path: str) -> str:
         raise VectorStoreError(
             f"cannot open the Milvus Lite file {path}: its folder does not exist"
         )
-    manager = _server_manager()
-    # Registered by hand, and not through start_and_get_uri, which says only that something failed.
-    # pymilvus's own clients of the same path find the server there.
-    if path not in manager._servers:
-        manager._servers[path] = _start(path)
-    return f"http://127.0.0.1:{manager._servers[path][-1]}"
+    # Registered by hand, where pymilvus's own clients of the same path find the server. One that they
+    # started makes room for ours, on the same port.
+    servers = _server_manager()._servers
+    port = _stop(*servers.pop(path)) if path in servers else 0
+    server = _start(path, port)
+    servers[path] = (server.server, server, server.port)
+    return f"http://127.0.0.1:{server.port}"
 
 
-def _start(path: str) -> Any:
-    from milvus_lite.adapter.grpc.server import start_server_in_thread
+def _stop(server: Any, engine: Any, port: int) -> int:
+    server.stop(grace=5).wait()
+    engine.close()
+    return port
+
+
+def _start(path: str, port: int) -> Any:
     from milvus_lite.exceptions import DataDirLockedError, MilvusLiteError
 
+    from ragbridge.stores.milvus.lite_server import LiteServer
+
     try:
-        return start_server_in_thread(data_dir=path, host="127.0.0.1", port=0)
+        return LiteServer(path, port)
     except DataDirLockedError as error:
         raise StoreLockedError(
             f"the Milvus Lite file {path} is open in another process; close it there, or use a server"
         ) from error
-    except (OSError, MilvusLiteError) as error:
+    except (OSError, RuntimeError, MilvusLiteError) as error:
         raise VectorStoreError(f"cannot open the Milvus Lite file {path}: {error}") from error
 
 

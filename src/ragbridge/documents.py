@@ -5,6 +5,7 @@ content with metadata, a `Chunk` is a part of one that is embedded and stored on
 """
 
 from base64 import urlsafe_b64decode
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import chain
@@ -164,10 +165,9 @@ def is_plain_json(values: Iterable[object]) -> bool:
     """
     level: list[Any] = list(values)
     for _ in range(_MAX_DEPTH):
-        kinds = set(map(type, level))
-        of_kind: dict[type, list[Any]] = {
-            kind: [value for value in level if type(value) is kind] for kind in kinds
-        }
+        of_kind: defaultdict[type, list[Any]] = defaultdict(list)
+        for value in level:
+            of_kind[type(value)].append(value)
         if not all(kind in _LOOKS and _LOOKS[kind](same) for kind, same in of_kind.items()):
             return False
         level = [

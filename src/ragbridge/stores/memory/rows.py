@@ -26,7 +26,8 @@ _COLUMNS: Final = (
     "start",
     "end",
     "content",
-    "metadata",
+    "metadata_keys",
+    "metadata_values",
     "framework_data",
 )
 _ROWS_AT_ONCE: Final = 2048  # what stays in a processor's cache while it is looked at repeatedly
@@ -36,8 +37,8 @@ _CONTAINERS: Final = {list, dict}
 class Rows:
     """The columns of a table apart from its vectors: appended to, never changed.
 
-    Metadata are packed as `(keys, value, value, ...)`, where rows with the same keys share them.
-    Nothing that a caller can still change is kept, and nothing that is kept is handed out.
+    Metadata are a tuple of keys, which rows with the same keys share, and a tuple of values. Nothing
+    that a caller can still change is kept, and nothing that is kept is handed out.
     """
 
     def __init__(self) -> None:
@@ -82,7 +83,7 @@ class Rows:
             "start": [chunk.start for chunk in chunks],
             "end": [chunk.end for chunk in chunks],
             "content": _own_all([chunk.content for chunk in chunks]),
-            "metadata": self._pack([chunk.metadata for chunk in chunks]),
+            **self._split([chunk.metadata for chunk in chunks]),
             "framework_data": [_to_json(entry.framework_data) for entry in entries],
         }
 
@@ -102,7 +103,7 @@ class Rows:
             id=columns["chunk_id"][slot],
             type=columns["type"][slot],
             content=_own(columns["content"][slot]),
-            metadata=_unpack(columns["metadata"][slot]),
+            metadata=self._metadata(slot),
             document_id=columns["document_id"][slot],
             index=columns["index"][slot],
             start=columns["start"][slot],
@@ -110,14 +111,23 @@ class Rows:
         )
         return chunk
 
+    def _metadata(self, slot: int) -> dict[str, JsonValue]:
+        columns = self._columns
+        pairs = zip(columns["metadata_keys"][slot], columns["metadata_values"][slot], strict=True)
+        return dict(pairs)
+
     def values(self, path: Path, start: int, stop: int) -> Sequence[Any]:
         """What lies under a metadata path in the rows from `start` to before `stop`."""
         if path == DOCUMENT_ID:
             return self._columns["document_id"][start:stop]
         key, *inner = path
-        places = {keys: keys.index(key) + 1 for keys in list(self._keys) if key in keys}
-        packed = self._columns["metadata"][start:stop]
-        found = [row[places[row[0]]] if row[0] in places else None for row in packed]
+        places = {keys: keys.index(key) for keys in list(self._keys) if key in keys}
+        rows = zip(
+            self._columns["metadata_keys"][start:stop],
+            self._columns["metadata_values"][start:stop],
+            strict=True,
+        )
+        found = [values[places[keys]] if keys in places else None for keys, values in rows]
         for part in inner:
             found = [value.get(part) if type(value) is dict else None for value in found]
         return found
@@ -129,19 +139,17 @@ class Rows:
             name: list(compress(values, keep)) for name, values in self._columns.items()
         }
         kept._deleted = self._deleted[: len(keep)][keep]
-        kept._keys = {keys: keys for keys, *_ in kept._columns["metadata"]}
+        kept._keys = {keys: keys for keys in kept._columns["metadata_keys"]}
         return kept
 
-    def _pack(self, metadata: Sequence[dict[str, JsonValue]]) -> list[tuple[Any, ...]]:
+    def _split(self, metadata: Sequence[dict[str, JsonValue]]) -> dict[str, Sequence[Any]]:
         if not _CONTAINERS.isdisjoint(map(type, chain.from_iterable(map(dict.values, metadata)))):
             metadata = _own_all(metadata)
-        share = self._keys.setdefault
-        return [(share(keys := tuple(each), keys), *each.values()) for each in metadata]
-
-
-def _unpack(packed: tuple[Any, ...]) -> dict[str, JsonValue]:
-    keys, *values = packed
-    return dict(zip(keys, values, strict=True))
+        keys = list(map(tuple, metadata))
+        return {
+            "metadata_keys": list(map(self._keys.setdefault, keys, keys)),
+            "metadata_values": list(map(tuple, map(dict.values, metadata))),
+        }
 
 
 def _own_all(values: Sequence[Any]) -> Sequence[Any]:

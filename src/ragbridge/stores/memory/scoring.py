@@ -63,9 +63,9 @@ def slack(metric: SimilarityMetric, query: Vector, largest_norm: float) -> float
     """How far a rough score may be from what it stands for, among rows up to this norm.
 
     The bound for sums of float32 products in any order (Higham, "Accuracy and Stability of Numerical
-    Algorithms", section 3.1), and some more for the other steps.
+    Algorithms", section 3.1), twice since norms are such sums too, and some more for other steps.
     """
-    error = (len(query) + 8) * _UNIT_ROUNDOFF
+    error = (2 * len(query) + 8) * _UNIT_ROUNDOFF
     if metric is SimilarityMetric.COSINE:
         return error
     if metric is SimilarityMetric.DOT_PRODUCT:

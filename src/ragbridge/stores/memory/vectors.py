@@ -17,6 +17,7 @@ from ragbridge.stores.memory._arrays import Mask, Slots, put_at_end
 _SMALL_BYTES = 32 * 2**20
 _LARGE_BYTES = 256 * 2**20
 _FEWEST_ROWS = 64
+_FAR_ABOVE_SUBNORMAL = 1e-24  # below, the squares in a sum may lose their digits in float32
 _ROWS_AT_ONCE = 1024  # what fits into a processor's cache while it is worked on
 
 
@@ -39,7 +40,7 @@ class DenseRows:
         """Put `vectors` into the rows from `size` on."""
         for done in range(0, len(vectors), _ROWS_AT_ONCE):
             rows = np.array(vectors[done : done + _ROWS_AT_ONCE], np.float32)
-            squared = squared_norms(rows.astype(np.float64))
+            squared = _squared_norms(rows)
             self._largest_norm = max(self._largest_norm, float(np.sqrt(squared.max())))
             self._aids = put_at_end(self._aids, size + done, scoring.aids(self.metric, squared))
             self._write(size + done, rows, len(vectors) - done)
@@ -134,6 +135,13 @@ class DenseRows:
 
     def _rows_in(self, size: int) -> int:
         return max(1, size // (4 * self.dimension))
+
+
+def _squared_norms(rows: Matrix) -> Exact:
+    squared: Vector = np.einsum("ij,ij->i", rows, rows)
+    if squared.min() < _FAR_ABOVE_SUBNORMAL:
+        return squared_norms(rows.astype(np.float64))
+    return squared.astype(np.float64)
 
 
 class SparseRows:

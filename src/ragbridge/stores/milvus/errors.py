@@ -151,6 +151,7 @@ OLD_CODES: Final[Mapping[int, _Meaning]] = MappingProxyType(
         10: _REFUSED,
         11: _REFUSED,
         12: _REFUSED,
+        22: _REFUSED,
         23: _REFUSED,
         28: _MISSING,
         45: _UNAVAILABLE,

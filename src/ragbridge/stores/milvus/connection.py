@@ -24,6 +24,7 @@ __all__ = ["Call", "Connection", "import_pymilvus"]
 
 T = TypeVar("T")
 
+_DEFAULT_DATABASE: Final = "default"
 _CONNECT_SECONDS: Final = 3.0  # of one attempt: pymilvus lets nobody else connect meanwhile
 _RATE_LIMITED: Final = frozenset(
     {"insert", "upsert", "delete", "flush", "query", "search", "hybrid_search"}

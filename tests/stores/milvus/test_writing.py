@@ -1,0 +1,214 @@
+"""Writing: what engines could not take is refused before anything is sent; batches; half-done adds."""
+
+import numpy as np
+import pytest
+
+from engine_calls import record_calls
+from ragbridge.documents import Chunk, TextChunk
+from ragbridge.errors import (
+    InvalidDocumentError,
+    InvalidEmbeddingError,
+    PartialWriteError,
+    VectorStoreError,
+)
+from ragbridge.filters import where
+from ragbridge.stores.base import VectorEntry
+from ragbridge.stores.milvus import MilvusConfig, MilvusVectorStore
+from ragbridge.testing._suite.samples import assert_same_rows, ids_of, make_entry, stored_rows
+
+pytestmark = pytest.mark.stores("milvus-lite", "milvus")
+lite_only = pytest.mark.stores("milvus-lite")
+server_only = pytest.mark.stores("milvus")
+
+
+def chunk_entry(row_id="big", *, framework_data=None, content="text", **chunk):
+    kind = TextChunk if isinstance(content, str) else Chunk
+    return VectorEntry(
+        id=row_id,
+        embedding=[1.0, 0.0, 0.0, 0.0],
+        chunk=kind(content=content, **chunk),
+        framework_data=framework_data,
+    )
+
+
+# A text of n characters in a JSON object with one key of one letter takes n + 8 bytes.
+
+AT_THE_LIMIT = {
+    "id": chunk_entry("é" * 256),
+    "document_id": chunk_entry(document_id="é" * 512),
+    "content": chunk_entry(content="x" * 65_535),
+    "metadata": chunk_entry(metadata={"k": "x" * (65_536 - 8)}),
+    "framework_data": chunk_entry(framework_data={"k": "é" * ((65_536 - 8) // 2)}),
+    "chunk": chunk_entry(content=b"x" * 48_000),
+}
+TOO_LARGE = {
+    "id": chunk_entry("é" * 257),
+    "document_id": chunk_entry(document_id="é" * 513),
+    "content": chunk_entry(content="é" * 32_768),
+    "metadata": chunk_entry(metadata={"k": "x" * (65_536 - 7)}),
+    "framework_data": chunk_entry(framework_data={"k": "é" * 32_765}),
+    "chunk": chunk_entry(content=b"x" * 50_000),
+    "metadata are filtered": chunk_entry(metadata={"_" * 60 + str(n): n for n in range(500)}),
+}
+
+
+@server_only
+@pytest.mark.parametrize("entry", AT_THE_LIMIT.values(), ids=AT_THE_LIMIT)
+def test_rows_at_the_limits_are_taken(server_store, entry):
+    server_store.add([entry])
+    assert_same_rows(stored_rows(server_store), [entry])
+
+
+@server_only
+@pytest.mark.parametrize("field", TOO_LARGE)
+def test_rows_beyond_the_limits_are_refused(server_store, monkeypatch, field):
+    entry = TOO_LARGE[field]
+    calls = record_calls(monkeypatch)
+    with pytest.raises(InvalidDocumentError, match=field) as caught:
+        server_store.add([make_entry("fine"), entry])
+    message = str(caught.value)
+    assert repr(entry.id[:20])[:-1] in message
+    assert "at most" in message
+    assert len(message) < 500
+    assert not calls, "nothing may be sent"
+    assert server_store.count() == 0
+
+
+@pytest.fixture(scope="module")
+def _server_store(backend):
+    store = backend.new_store(metric="cosine")
+    store.add([make_entry("first")])
+    yield store
+    backend.remove(store)
+
+
+@pytest.fixture
+def server_store(_server_store):
+    """An empty store on a server, without the making of a collection."""
+    _server_store.clear()
+    return _server_store
+
+
+@server_only
+def test_a_refused_row_makes_no_collection(make_store):
+    store = make_store()
+    with pytest.raises(InvalidDocumentError, match="content"):
+        store.add([TOO_LARGE["content"]])
+    assert store.add([make_entry("a", [1.0, 2.0])]) == ["a"], "the dimension must still be free"
+
+
+@server_only
+def test_too_many_dimensions_are_refused(make_store):
+    store = make_store()
+    with pytest.raises(InvalidEmbeddingError, match="32768"):
+        store.add([make_entry("a", np.ones(32_769, np.float32))])
+    assert store.add([make_entry("a")]) == ["a"]
+
+
+@lite_only
+@pytest.mark.parametrize(
+    "entry",
+    [TOO_LARGE[field] for field in TOO_LARGE if field != "document_id"],
+    ids=[field for field in TOO_LARGE if field != "document_id"],
+)
+def test_milvus_lite_takes_larger_rows(make_store, entry):
+    store = make_store()
+    store.add([entry])
+    assert_same_rows(stored_rows(store), [entry])
+
+
+@lite_only
+def test_milvus_lite_counts_the_characters_of_ids(make_store):
+    store = make_store()
+    store.add([make_entry("é" * 512)])
+    with pytest.raises(InvalidDocumentError, match="513 characters"):
+        store.add([make_entry("é" * 513)])
+    assert store.count() == 1
+
+
+# Batches
+
+
+@pytest.mark.parametrize(
+    ("settings", "rows", "sizes"),
+    [
+        ({}, 2500, [1000, 1000, 500]),
+        ({"batch_size": 7}, 20, [7, 7, 6]),
+        ({"batch_size": 1}, 3, [1, 1, 1]),
+        ({"batch_bytes": 1}, 3, [1, 1, 1]),
+        ({"batch_size": 50}, 50, [50]),
+    ],
+)
+def test_requests_are_bounded(make_store, monkeypatch, settings, rows, sizes):
+    with_defaults = make_store()
+    config = MilvusConfig(uri=with_defaults.config.uri, **settings)
+    with MilvusVectorStore(with_defaults.collection_name, config=config) as store:
+        store.add([make_entry("first")])
+        calls = record_calls(monkeypatch)
+        store.add([make_entry(f"r{n}") for n in range(rows)])
+        written = [call for call in calls if call.method in ("insert", "upsert")]
+        assert [len(call.arguments["data"]) for call in written] == sizes
+        assert store.count() == rows + 1
+
+
+def test_large_rows_are_sent_a_few_at_a_time(make_store, monkeypatch):
+    store = make_store()
+    store.add([make_entry("first", np.ones(4000, np.float32))])
+    calls = record_calls(monkeypatch)
+    text = "x" * 60_000
+    store.add([make_entry(f"r{n}", np.ones(4000, np.float32), text=text) for n in range(300)])
+    written = [call for call in calls if call.method in ("insert", "upsert")]
+    assert all(len(call.arguments["data"]) < 300 for call in written)
+    assert store.count() == 301
+
+
+# What fails in the middle
+
+
+@pytest.fixture
+def failing(make_store, monkeypatch):
+    """A store whose third write finds its collection dropped."""
+    from pymilvus import MilvusClient
+
+    store = make_store()
+    store.add([make_entry("first")])
+    method = "insert" if store.config.is_lite else "upsert"
+    original, written = getattr(MilvusClient, method), []
+
+    def write(self, *args, **kwargs):
+        written.append(1)
+        if len(written) == 3:
+            self.drop_collection(kwargs["collection_name"])
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(MilvusClient, method, write)
+    return store
+
+
+def test_an_add_that_fails_in_the_middle_says_what_is_in(failing):
+    rows = [make_entry(f"r{n:04}") for n in range(3500)]
+    with pytest.raises(PartialWriteError, match="2000 of 3500") as caught:
+        failing.add([*rows, rows[0]])
+    assert sorted(caught.value.written) == ids_of(rows[:2000])
+    assert sorted(caught.value.not_written) == ids_of(rows[2000:])
+    assert isinstance(caught.value.__cause__, VectorStoreError)
+    failing.add(rows)
+    assert failing.count() == 3500
+
+
+def test_an_add_that_fails_at_once_is_made_again(failing):
+    for number in range(2):
+        failing.add([make_entry(f"r{number}")])
+    failing.add([make_entry("r2")])
+    assert ids_of(stored_rows(failing)) == ["r2"], "the collection was made anew"
+
+
+def test_clear_is_exact_and_leaves_the_store_usable(make_store):
+    store = make_store()
+    for number in range(3):
+        store.add([make_entry(f"{number}-{n}", metadata={"n": n}) for n in range(1200)])
+        store.delete([f"{number}-{n}" for n in range(100)])
+        assert store.count() == 1100
+        assert store.count(where("n") < 150) == 50
+        store.clear()
+        assert store.count(include_deleted=True) == 0

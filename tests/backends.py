@@ -21,8 +21,11 @@ class Backend(Protocol):
     def new_store(self, *, metric: SimilarityMetric, **options: Any) -> VectorStore:
         """A store that nobody has written to."""
 
-    def empty_store(self, *, metric: SimilarityMetric) -> VectorStore:
-        """An empty store, perhaps one that was used before: quicker where making one is slow."""
+    def empty_store(self, *, metric: SimilarityMetric, holds: str = "dense") -> VectorStore:
+        """An empty store, perhaps one that was used before: quicker where making one is slow.
+
+        `holds` names the vectors that its rows have.
+        """
 
     def remove(self, store: VectorStore) -> None:
         """Close a store that `new_store` made, and remove its rows for good."""
@@ -41,7 +44,7 @@ class MemoryBackend:
 
         return InMemoryVectorStore(metric=metric, **options)
 
-    def empty_store(self, *, metric: SimilarityMetric) -> VectorStore:
+    def empty_store(self, *, metric: SimilarityMetric, holds: str = "dense") -> VectorStore:
         return self.new_store(metric=metric)
 
     def remove(self, store: VectorStore) -> None:
@@ -58,8 +61,8 @@ class MilvusBackend:
         name = options.pop("collection_name", f"test_{uuid4().hex}")
         return self._open(name, metric, **options)
 
-    def empty_store(self, *, metric: SimilarityMetric) -> VectorStore:
-        store = self._open(f"shared_{metric}", metric)
+    def empty_store(self, *, metric: SimilarityMetric, holds: str = "dense") -> VectorStore:
+        store = self._open(f"shared_{holds}_{metric}", metric)
         store.clear()
         return store
 

@@ -31,19 +31,22 @@ class TestScores(ScoreTests):
 @pytest.mark.stores("memory", "milvus-lite")
 class TestSparse(SparseTests):
     @pytest.fixture
-    def vector_store(self, make_store):
-        return make_store()
+    def vector_store(self, backend):
+        with backend.empty_store(metric=SimilarityMetric.COSINE, holds="sparse") as store:
+            yield store
 
 
 @pytest.mark.stores("memory", "milvus-lite")
 class TestFullText(FullTextTests):
     @pytest.fixture
-    def vector_store(self, make_store):
-        return make_store()
+    def vector_store(self, backend):
+        with backend.empty_store(metric=SimilarityMetric.COSINE) as store:
+            yield store
 
 
 @pytest.mark.stores("memory", "milvus-lite")
 class TestHybrid(HybridTests):
     @pytest.fixture(params=SimilarityMetric)
-    def vector_store(self, make_store, request):
-        return make_store(metric=request.param)
+    def vector_store(self, backend, request):
+        with backend.empty_store(metric=request.param, holds="hybrid") as store:
+            yield store

@@ -241,12 +241,12 @@ def full_file(directory):
     return saved(store, directory)
 
 
-def rewrite(path, **members):
+def rewrite(path, compression=zipfile.ZIP_STORED, **members):
     """The same file with other members; None removes one."""
     with zipfile.ZipFile(path) as archive:
         contents = {name: archive.read(name) for name in archive.namelist()}
-    contents.update({name.replace("__", "/"): data for name, data in members.items()})
-    with zipfile.ZipFile(path, "w") as archive:
+    contents.update(members)
+    with zipfile.ZipFile(path, "w", compression) as archive:
         for name, data in contents.items():
             if data is not None:
                 archive.writestr(name, data)
@@ -269,6 +269,7 @@ DAMAGES = {
     "text": lambda path: path.write_text("id,text\n1,hello\n"),
     "half": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
     "another zip": lambda path: zipfile.ZipFile(path, "w").close(),
+    "compressed": lambda path: rewrite(path, zipfile.ZIP_DEFLATED),
     "another header": lambda path: rewrite(path, **{"header.json": b"[]"}),
     "another format": lambda path: rewrite(path, **{"header.json": header(path, format="x")}),
     "no metric": lambda path: rewrite(path, **{"header.json": header(path, metric="x")}),

@@ -1,5 +1,8 @@
 """The in-memory store's own arguments and promises; the rest is what the conformance suite proves."""
 
+import subprocess
+import sys
+
 import pytest
 
 from memory_rows import entry
@@ -72,3 +75,11 @@ def test_closing_is_final():
     store.close()
     with pytest.raises(StoreClosedError, match="load a saved one"):
         store.add([entry("a", [1, 2])])
+
+
+def test_importing_it_imports_no_library_of_an_extra():
+    code = (
+        "import sys, ragbridge.stores.memory;"
+        "print(sorted({'bm25s', 'Stemmer', 'pymilvus'} & set(sys.modules)))"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "[]\n"

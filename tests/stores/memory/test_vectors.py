@@ -190,6 +190,21 @@ def test_min_score_is_a_sharp_bound(metric):
             assert store.query(fewer) == ranked[:place]
 
 
+@pytest.mark.parametrize("bound", [1e-300, 1e-200, 0.0, -1e300, 5e-324])
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_bound_below_everything_bounds_nothing(metric, bound):
+    store = InMemoryVectorStore(metric=metric)
+    store.add([entry("a", [1.0, 1.0]), entry("b", [1.0, 0.5])])
+    assert len(store.query(VectorStoreQuery(embedding=[1.0, 0.0], min_score=bound))) == 2
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_bound_above_everything_leaves_nothing(metric):
+    store = InMemoryVectorStore(metric=metric)
+    store.add([entry("a", [1.0, 1.0]), entry("b", [1.0, 0.5])])
+    assert store.query(VectorStoreQuery(embedding=[1.0, 0.0], min_score=1e300)) == []
+
+
 @pytest.mark.parametrize("metric", METRICS)
 def test_many_queries_are_answered_as_one_by_one(metric):
     rows = random_vectors(14, 300, 12)

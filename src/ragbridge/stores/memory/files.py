@@ -15,7 +15,7 @@ from itertools import count
 from pathlib import Path
 from typing import IO, Any, Final
 from uuid import uuid4
-from zipfile import BadZipFile, ZipFile
+from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -169,7 +169,7 @@ def read_file(
     name = repr(os.fspath(_check_path(path)))
     try:
         with ZipFile(path) as archive:
-            header = _decode_header(json.loads(archive.read("header.json")), name)
+            header = _decode_header(json.loads(_read(archive, "header.json")), name)
             yield header, _read_parts(archive, header)
     except (MissingDependencyError, VectorStoreError):
         raise
@@ -181,6 +181,12 @@ def read_file(
         raise VectorStoreError(
             f"{name} is damaged, or no file that save() wrote; restore it from a copy, or ingest again"
         ) from error
+
+
+def _read(archive: ZipFile, name: str) -> bytes:
+    if archive.getinfo(name).compress_type != ZIP_STORED:  # save() compresses nothing, bombs are
+        raise ValueError(name)
+    return archive.read(name)
 
 
 def _decode_header(fields: dict[str, Any], name: str) -> Header:
@@ -204,7 +210,7 @@ def _read_parts(archive: ZipFile, header: Header) -> Iterator[list[VectorEntry]]
     for number in count():
         if seen >= header.rows:
             break
-        rows = json.loads(archive.read(f"{number}/rows.json"))
+        rows = json.loads(_read(archive, f"{number}/rows.json"))
         embeddings = _decode_vectors(archive, number, len(rows), header.shape)
         yield [_decode_row(*each) for each in zip(rows, embeddings, strict=True)]
         seen += len(rows)
@@ -229,7 +235,7 @@ def _decode_vectors(
     archive: ZipFile, number: int, rows: int, shape: VectorShape | None
 ) -> Sequence[Embedding | None]:
     def numbers(name: str, kind: str) -> NDArray[Any]:
-        return np.frombuffer(archive.read(f"{number}/{name}"), kind)
+        return np.frombuffer(_read(archive, f"{number}/{name}"), kind)
 
     dense: list[Any] = [None] * rows
     sparse: list[Any] = [None] * rows

@@ -56,7 +56,8 @@ def rough_of(metric: SimilarityMetric, score: float, query: Vector) -> float:
         return score
     if score <= 0:
         return -np.inf
-    return (norm(query) ** 2 - (1.0 / score - 1.0) ** 2) / 2.0
+    length, distance = norm(query), 1.0 / score - 1.0
+    return (length * length - distance * distance) / 2.0
 
 
 def slack(metric: SimilarityMetric, query: Vector, largest_norm: float) -> float:

@@ -108,7 +108,7 @@ class Search:
         near = _highest(rough, top_k, 2 * slack)
         if query.min_score is not None and len(query.legs) == 1:
             least = scoring.rough_of(self._metric, query.min_score, vector)
-            near = near[rough[near] >= least - slack]
+            near = near[_at_least(rough[near], least - slack)]
         return slots[near], dense.exact(vector, slots[near])
 
     def _rough_at(self, dense: DenseRows, prepared: Vector, slots: Slots) -> Vector:
@@ -137,4 +137,9 @@ def _highest(scores: Vector | Exact, top_k: int, slack: float = 0.0) -> Slots:
     if top_k == -1 or top_k >= len(scores):
         return np.arange(len(scores))
     lowest = np.partition(scores, len(scores) - top_k)[len(scores) - top_k]
-    return np.flatnonzero(scores >= lowest - slack)
+    return np.flatnonzero(_at_least(scores, float(lowest) - slack))
+
+
+def _at_least(scores: Vector | Exact, bound: float) -> Mask:
+    with np.errstate(over="ignore"):  # a bound beyond float32 is infinite to rough scores
+        return scores >= bound

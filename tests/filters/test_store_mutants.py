@@ -63,8 +63,6 @@ EXPRESSIONS = {
         "Condition(self.must.negated(), self.may.negated())",
         "Condition(self.may.negated(), self.must.negated())",
     ),
-    "quotes are not escaped": ("STRINGS", """'"': '\\\\"', """, ""),
-    "backslashes are not escaped": ("STRINGS", r"""{"\\": "\\\\", """, "{"),
     "not < is >": ("TYPES", '"<": ">="', '"<": ">"'),
     "not >= is <=": ("TYPES", '">=": "<"', '">=": "<="'),
     "not == is ==": ("TYPES", '"==": "!="', '"==": "=="'),
@@ -73,6 +71,11 @@ EXPRESSIONS = {
         "any(map(text.__contains__, _WILDCARDS))",
         "False",
     ),
+}
+
+LITERALS = {
+    "quotes are not escaped": ("STRINGS", """'"': '\\\\"', """, ""),
+    "backslashes are not escaped": ("STRINGS", r"""{"\\": "\\\\", """, "{"),
 }
 
 FILTERS = {
@@ -234,10 +237,11 @@ def loaded(backend):
 @pytest.mark.parametrize(
     ("module", "change"),
     [
+        *(("literals", change) for change in LITERALS.values()),
         *(("expressions", change) for change in EXPRESSIONS.values()),
         *(("filters", change) for change in FILTERS.values()),
     ],
-    ids=[*EXPRESSIONS, *FILTERS],
+    ids=[*LITERALS, *EXPRESSIONS, *FILTERS],
 )
 def test_a_mutant_of_the_expressions_is_caught(loaded, module, change):
     table, *change = change

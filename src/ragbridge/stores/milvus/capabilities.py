@@ -43,6 +43,7 @@ class Engine:
         text_bytes: The most bytes of one text, or None.
         counts_bytes: The lengths of ids are limited in bytes, not in characters.
         max_dimension: Of dense vectors, or None.
+        max_fields: Of one collection, or None.
         capabilities: The legs that its collections can have, and whether several of them.
         index: The index of dense vectors that is taken by default.
         starves: Its indexes that are not exact give too few rows where a filter leaves few.
@@ -51,7 +52,14 @@ class Engine:
         negates_bm25: Full-text scores come with the wrong sign.
         takes_zero_k1: BM25 may count a repeated word once.
         text_index: The scalar index for texts.
+        number_index: The scalar index for numbers.
         flag_index: The scalar index for booleans, or None.
+        indexes_json: It has indexes of paths in JSON.
+        partitions: Counts and deletes keep to a partition. Those of Milvus Lite go through all.
+        partition_keys: Rows are kept apart by a field's value. Server 2.3.5 writes some of them where
+            it does not look for them.
+        narrows: Asking only for rows of some score makes an exact search no slower. Milvus Lite
+            reads five times as many rows then.
     """
 
     name: str
@@ -68,6 +76,7 @@ class Engine:
     text_bytes: int | None
     counts_bytes: bool
     max_dimension: int | None
+    max_fields: int | None
     capabilities: frozenset[Capability]
     index: VectorIndex
     starves: bool
@@ -76,7 +85,12 @@ class Engine:
     negates_bm25: bool
     takes_zero_k1: bool
     text_index: str
+    number_index: str
     flag_index: str | None
+    indexes_json: bool
+    partitions: bool
+    partition_keys: bool
+    narrows: bool
 
 
 LITE: Final = Engine(
@@ -94,6 +108,7 @@ LITE: Final = Engine(
     text_bytes=None,
     counts_bytes=False,
     max_dimension=None,
+    max_fields=None,
     capabilities=frozenset(Capability),
     index=Flat(),  # its HNSW gives too few rows where a filter leaves few, and is hardly faster
     starves=True,
@@ -102,7 +117,12 @@ LITE: Final = Engine(
     negates_bm25=True,
     takes_zero_k1=False,
     text_index="INVERTED",
+    number_index="INVERTED",
     flag_index="INVERTED",
+    indexes_json=False,
+    partitions=False,
+    partition_keys=False,
+    narrows=False,
 )
 
 
@@ -130,6 +150,7 @@ def _server(version: tuple[int, int]) -> Engine:
         text_bytes=65_535,
         counts_bytes=True,
         max_dimension=32_768,
+        max_fields=64,
         capabilities=frozenset(each for each, since in _SINCE.items() if version >= since),
         index=AutoIndex(),
         starves=False,
@@ -138,5 +159,10 @@ def _server(version: tuple[int, int]) -> Engine:
         negates_bm25=False,
         takes_zero_k1=True,
         text_index="INVERTED" if version >= (2, 4) else "Trie",
+        number_index="INVERTED" if version >= (2, 4) else "STL_SORT",
         flag_index="INVERTED" if version >= (2, 4) else None,
+        indexes_json=version >= (2, 5),
+        partitions=True,
+        partition_keys=version >= (2, 4),
+        narrows=True,
     )

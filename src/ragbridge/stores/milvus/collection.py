@@ -1,15 +1,19 @@
 """One collection: opening and making it, and reads and writes that keep their promises."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from copy import copy
+from typing import Any, Final, TypeVar
 
 from ragbridge._twins import Work
-from ragbridge.errors import VectorStoreError
-from ragbridge.stores._requests import VectorShape
-from ragbridge.stores.base import Capability
+from ragbridge.errors import InvalidQueryError, UnsupportedQueryError, VectorStoreError
+from ragbridge.stores._requests import Selection, VectorShape
+from ragbridge.stores.base import Capability, Leg, SimilarityMetric
 from ragbridge.stores.milvus.capabilities import LITE, Engine, engine_of
 from ragbridge.stores.milvus.connection import Call, Connection, import_pymilvus
 from ragbridge.stores.milvus.errors import CollectionMissingError, CollectionNotLoadedError
+from ragbridge.stores.milvus.expressions import all_of
+from ragbridge.stores.milvus.filters import Expression, compile_selection
+from ragbridge.stores.milvus.indexes import SparseInvertedIndex, VectorIndex
 from ragbridge.stores.milvus.layout import (
     VECTOR,
     Layout,
@@ -20,8 +24,13 @@ from ragbridge.stores.milvus.layout import (
     read_layout,
     read_schema,
 )
+from ragbridge.stores.milvus.options import QueryOptions
+from ragbridge.stores.milvus.tenancy import Tenancy
 
 T = TypeVar("T")
+
+_ALONE: Final = Tenancy()
+_DEFAULT_PARTITION: Final = "_default"
 
 
 class Collection:
@@ -31,18 +40,29 @@ class Collection:
         connection: The store's.
         name: The collection's.
         plan: What the store was told of it.
+        tenancy: Whose rows the store sees.
 
     Attributes:
-        name: The collection's.
+        name: The collection's, or an alias.
         connection: The store's.
+        tenancy: Whose rows are seen.
     """
 
-    def __init__(self, connection: Connection, name: str, plan: Plan) -> None:
+    def __init__(
+        self, connection: Connection, name: str, plan: Plan, tenancy: Tenancy = _ALONE
+    ) -> None:
         self.connection = connection
         self.name = name
+        self.tenancy = tenancy
         self._plan = plan
         self._engine: Engine | None = None
         self._layout: Layout | None = None
+        self._real_name = name
+        self._partition_is_there = False
+        self._is_partitioned = False
+        self._level = connection.config.consistency_level
+        self._restriction = tenancy.restriction
+        self._where_to_read = tenancy.where_to_read
 
     def engine(self) -> Work[Engine]:
         """The engine behind the connection."""
@@ -51,16 +71,24 @@ class Collection:
             self._engine = engine_of(str(version))
         return self._engine
 
-    def open(self) -> Work[Layout | None]:
+    def open(self, *, to_write: bool = False) -> Work[Layout | None]:
         """The collection's layout, or None where it is not there.
 
+        Args:
+            to_write: It need not have the store's partition yet.
+
         Raises:
-            InvalidConfigError: it was not made by ragbridge, or otherwise than the store was told.
+            InvalidConfigError: it was not made by ragbridge, or otherwise than the store was told; or
+                the engine lacks something that the store was told, or the database.
         """
         self.connection.check_open()
-        if self._layout is None and (yield from self._ask(self._call("has_collection"))):
-            yield from self._make_ready()
-        return self._layout
+        if self._layout is None:
+            self._plan.check_engine((yield from self.engine()))
+            if (yield from self._is_there()):
+                yield from self._make_ready()
+        if self._layout is None or to_write or (yield from self._has_own_partition()):
+            return self._layout
+        return None
 
     def plan(self, shape: VectorShape) -> Work[Schema]:
         """The fields that the collection would be made with."""
@@ -72,14 +100,14 @@ class Collection:
         engine = yield from self.engine()
         pymilvus = import_pymilvus()
         # Before anything is made: it refuses indexes that do not fit.
-        index_params(pymilvus, self._plan.layout(schema, engine), engine)
+        index_params(pymilvus, self._plan.layout(schema, engine), engine, self._plan.json_indexes)
         new = new_collection(pymilvus, schema, engine)
         try:
             yield from self._do(self._call("create_collection", **new))
         except VectorStoreError:
             if not (yield from self._ask(self._call("has_collection"))):
                 raise
-        layout = yield from self.open()
+        layout = yield from self.open(to_write=True)
         if layout is None:
             raise CollectionMissingError(
                 f"the collection {self.name!r} was dropped while it was made"
@@ -96,18 +124,85 @@ class Collection:
             return self._plan.capabilities((yield from self.engine()))
         return layout.schema.capabilities
 
-    def read(self, *calls: Call) -> Work[list[Any]]:
-        """The answers to some reads, which see every write of this process before them."""
+    def metric(self) -> Work[SimilarityMetric]:
+        """How dense vectors are compared, or would be if it were made."""
+        if self._plan.metric is not None:
+            return self._plan.metric
+        layout = yield from self.open(to_write=True)
+        return SimilarityMetric.COSINE if layout is None else layout.metric
+
+    def check_options(self, options: QueryOptions, legs: Sequence[Leg]) -> Work[None]:
+        """Refuse options of a query by these legs that do not fit.
+
+        Raises:
+            UnsupportedQueryError: the engine or the index lacks something.
+            InvalidQueryError: a search parameter is out of its range, or the store keeps to one
+                partition already.
+        """
         engine = yield from self.engine()
-        ledger = self.connection.ledger(self.name)
+        if options.partitions is not None:
+            self._check_partitions(engine)
+        if options.search_params:
+            if not legs:
+                raise UnsupportedQueryError("search_params go with a vector or a text to search by")
+            index = self._index_of(legs[0], engine)
+            if index is None:
+                raise UnsupportedQueryError(
+                    f"the collection {self.name!r} has an index of a kind whose search_params are "
+                    "unknown"
+                )
+            index.check_engine(engine.version, options.search_params)
+            index.search_params(1, options.search_params)
+
+    def _check_partitions(self, engine: Engine) -> None:
+        if self.tenancy.partition is not None:
+            raise InvalidQueryError(
+                f"the store keeps to the partition {self.tenancy.partition!r}; leave the option "
+                "partitions out, or use a store without partition"
+            )
+        if not engine.partitions or self.tenancy.tenant is not None:
+            raise UnsupportedQueryError(
+                f"a store on {engine.name} or of a tenant does not know the option partitions"
+            )
+
+    def _index_of(self, leg: Leg, engine: Engine) -> VectorIndex | None:
+        if self._layout is not None:
+            return self._layout.index_of(leg)
+        return (self._plan.index or engine.index) if leg is Leg.DENSE else SparseInvertedIndex()
+
+    def narrowed(self, options: QueryOptions) -> "Collection":
+        """The open collection as a query with these options sees it."""
+        view = copy(self)
+        view._level = options.consistency_level or self._level
+        if options.expr is not None:
+            view._restriction = all_of([self._restriction, f"({options.expr})"])
+        if options.partitions is not None:
+            view._where_to_read = {"partition_names": [*options.partitions]}
+        return view
+
+    def compiled(self, selection: Selection) -> Work[Expression]:
+        """The expression for a selection, once it is open."""
+        engine = yield from self.engine()
+        layout = yield from self.open()
+        return compile_selection(selection, engine, layout.schema.columns_by_key if layout else {})
+
+    def read(self, *calls: Call) -> Work[list[Any]]:
+        """The answers to some reads.
+
+        They see every write of this process before them, unless a consistency level was given.
+        """
+        engine = yield from self.engine()
+        ledger = self.connection.ledger(self._real_name)
         if engine.buffers and (rows := ledger.due()) is not None:
             yield from self._do(self._call("flush"))
             ledger.flushed(rows)
         level, mark = ledger.reading()
+        level = self._level or level
         answers = yield from self.connection.step(
             *(Call(c.method, {**c.arguments, "consistency_level": level}) for c in calls)
         )
-        ledger.saw(mark)
+        if level == "Strong":
+            ledger.saw(mark)
         return answers
 
     def write(self, call: Call, rows: int) -> Work[Any]:
@@ -115,27 +210,55 @@ class Collection:
         try:
             return (yield from self._do(call))
         finally:
-            self.connection.ledger(self.name).wrote(rows)
+            self.connection.ledger(self._real_name).wrote(rows)
 
     def query(self, filter: str, **arguments: Any) -> Call:
         """A call that reads rows."""
-        return self._call("query", filter=filter, **arguments)
+        return self._call(
+            "query", filter=self._restricted(filter), **arguments, **self._where_to_read
+        )
 
     def search(self, filter: str, **arguments: Any) -> Call:
         """A call that searches by one leg."""
-        return self._call("search", filter=filter, **arguments)
+        return self._call(
+            "search", filter=self._restricted(filter), **arguments, **self._where_to_read
+        )
 
     def hybrid_search(
         self, filter: str, requests: Sequence[Mapping[str, Any]], **arguments: Any
     ) -> Call:
         """A call that searches by several legs: what each request is about, the ranker and the rest."""
         request = import_pymilvus().AnnSearchRequest
-        reqs = [request(expr=filter, **each) for each in requests]
-        return self._call("hybrid_search", reqs=reqs, **arguments)
+        reqs = [request(expr=self._restricted(filter), **each) for each in requests]
+        return self._call("hybrid_search", reqs=reqs, **arguments, **self._where_to_read)
 
-    def change(self, method: str, **arguments: Any) -> Call:
-        """A call that writes."""
-        return self._call(method, **arguments)
+    def upsert(self, rows: Sequence[Mapping[str, Any]], engine: Engine) -> Call:
+        """A call that writes rows."""
+        return self._call(engine.write, data=rows, **self.tenancy.where_to_write)
+
+    def delete(self, filter: str, *, partition: str | None = None) -> Call:
+        """A call that removes rows, those of the store or those of another partition."""
+        where = {"partition_name": partition} if partition else self.tenancy.where_to_write
+        return self._call("delete", filter=self._restricted(filter), **where)
+
+    def make_partition(self) -> Work[None]:
+        """Make the partition that is written to, where it is not there."""
+        if (yield from self._has_own_partition()):
+            return
+        try:
+            call = self._call("create_partition", partition_name=self.tenancy.partition)
+            yield from self._do(call)
+        except VectorStoreError:  # another store may have made it in the meantime
+            if not (yield from self._has_own_partition()):
+                raise
+
+    def other_partitions(self) -> Work[list[str]]:
+        """The partitions that the open collection has apart from that which is written to."""
+        if not self._is_partitioned:
+            return []
+        written = self.tenancy.partition or _DEFAULT_PARTITION
+        names = yield from self._ask(self._call("list_partitions"))
+        return [name for name in names if name != written] if written in names else []
 
     def recovering(self, make: Callable[[], Work[T]]) -> Work[T]:
         """What `make` does, once more if the collection was dropped or released meanwhile."""
@@ -143,12 +266,38 @@ class Collection:
             return (yield from make())
         except CollectionMissingError:
             self._layout = None
+            self._partition_is_there = False
         except CollectionNotLoadedError:
             yield from self._do(self._call("load_collection"))
         return (yield from make())
 
+    def _restricted(self, filter: str) -> str:
+        return all_of([self._restriction, filter]) if filter else self._restriction
+
+    def _is_there(self) -> Work[bool]:
+        if (yield from self._ask(self._call("has_collection"))):
+            return True
+        if self.connection.config.db_name:
+            yield from self._ask(Call.to("list_collections"))  # it says if there is no database
+        return False
+
+    def _has_own_partition(self) -> Work[bool]:
+        name = self.tenancy.partition
+        if name is not None and not self._partition_is_there:
+            call = self._call("has_partition", partition_name=name)
+            self._partition_is_there = bool((yield from self._ask(call)))
+        return name is None or self._partition_is_there
+
+    def _is_partitioned_by_name(self, description: Mapping[str, Any]) -> bool:
+        """Whether rows may lie in several partitions that somebody chose."""
+        is_by_key = any(field.get("is_partition_key") for field in description["fields"])
+        several = self.tenancy.partition is not None or description.get("num_partitions", 1) > 1
+        return several and not is_by_key and self._engine is not None and self._engine.partitions
+
     def _make_ready(self) -> Work[None]:
         description = yield from self._ask(self._call("describe_collection"))
+        self._real_name = str(description["collection_name"])
+        self._is_partitioned = self._is_partitioned_by_name(description)
         engine = yield from self.engine()
         layout = self._plan.layout(read_schema(self.name, description), engine)
         yield from self._make_indexes(layout, engine)
@@ -161,7 +310,7 @@ class Collection:
 
     def _make_indexes(self, layout: Layout, engine: Engine) -> Work[None]:
         """Make the indexes that are not there yet."""
-        made = index_params(import_pymilvus(), layout, engine)
+        made = index_params(import_pymilvus(), layout, engine, self._plan.json_indexes)
         there = yield from self._ask(self._call("list_indexes"))
         for name in made.keys() - set(there):
             try:

@@ -24,6 +24,7 @@ from typing import Any, Final, TypeAlias
 
 from ragbridge.errors import InvalidConfigError, shorten
 from ragbridge.filters import Scalar
+from ragbridge.stores.milvus.literals import literal
 from ragbridge.stores.milvus.shadows import (
     INT64_MAX,
     INT64_MIN,
@@ -105,6 +106,52 @@ class Column:
         return _LITERALS[self.type](value)
 
 
+@dataclass(frozen=True, slots=True)
+class JsonIndex:
+    """An index of a path in JSON, which raw expressions use.
+
+    Attributes:
+        path: In the metadata.
+        type: As which its values are indexed.
+    """
+
+    path: tuple[str, ...]
+    type: MetadataType
+
+    @property
+    def name(self) -> str:
+        """The index's name."""
+        return key("j", self.path)
+
+    def index_params(self, field: str) -> dict[str, Any]:
+        """The arguments of pymilvus's `IndexParams.add_index`, but for the names.
+
+        Source: https://milvus.io/docs/json-indexing.md
+        """
+        path = field + "".join(f"[{literal(part)}]" for part in self.path)
+        params = {"json_path": path, "json_cast_type": _CASTS[self.type]}
+        return {"index_type": "INVERTED", "params": params}
+
+
+def check_json_indexes(given: object) -> tuple[JsonIndex, ...]:
+    """The indexes for `json_indexes`, a mapping of keys or paths to types.
+
+    Raises:
+        InvalidConfigError: it is something else; the message names the types.
+    """
+    if given is None:
+        return ()
+    if not isinstance(given, Mapping):
+        raise InvalidConfigError(
+            "json_indexes must be a mapping of keys or paths to types, such as {('spec', 'ram'): int}, "
+            f"not {shorten(given)}"
+        )
+    return tuple(
+        JsonIndex(_check_path(path), _check_type("json_indexes", path, given[path]))
+        for path in given
+    )
+
+
 def check_metadata_fields(given: object) -> tuple[Column, ...] | None:
     """The columns for `metadata_fields`, a mapping of keys to types; None leaves them to the collection.
 
@@ -118,7 +165,12 @@ def check_metadata_fields(given: object) -> tuple[Column, ...] | None:
             "metadata_fields must be a mapping of keys to types, such as {'price': float}, not "
             f"{shorten(given)}"
         )
-    return tuple(Column(_check_key(name), _check_type(name, given[name])) for name in given)
+    return tuple(
+        Column(
+            _check_key("metadata_fields", name), _check_type("metadata_fields", name, given[name])
+        )
+        for name in given
+    )
 
 
 def columns_to_json(columns: Iterable[Column]) -> dict[str, str]:
@@ -131,27 +183,31 @@ def columns_from_json(recorded: Mapping[str, str]) -> tuple[Column, ...]:
     return tuple(Column(name, _TYPES[type_name]) for name, type_name in recorded.items())
 
 
-def _check_key(name: object) -> str:
+def _check_path(path: object) -> tuple[str, ...]:
+    parts = path if isinstance(path, tuple) else (path,)
+    if not parts:
+        raise InvalidConfigError("a path of json_indexes must have a part")
+    return tuple(_check_key("json_indexes", part) for part in parts)
+
+
+def _check_key(argument: str, name: object) -> str:
     if not isinstance(name, str):
-        raise InvalidConfigError(
-            f"a key of metadata_fields must be a string, not {shorten(name)}; declare the values of "
-            "nested objects by top-level keys of their own"
-        )
+        raise InvalidConfigError(f"a key of {argument} must be a string, not {shorten(name)}")
     try:
         name.encode()
     except UnicodeEncodeError as error:
         raise InvalidConfigError(
-            f"a key of metadata_fields holds a lone surrogate: {ascii(name)[:60]}"
+            f"a key of {argument} holds a lone surrogate: {ascii(name)[:60]}"
         ) from error
     return name
 
 
-def _check_type(name: str, given: object) -> MetadataType:
+def _check_type(argument: str, name: object, given: object) -> MetadataType:
     for allowed in _MILVUS_TYPES:
         if given is allowed:
             return allowed
     raise InvalidConfigError(
-        f"metadata_fields[{name[:60]!r}] must be str, int, float or bool, not {shorten(given)}"
+        f"{argument}[{repr(name)[:60]}] must be str, int, float or bool, not {shorten(given)}"
     )
 
 
@@ -203,6 +259,9 @@ def _flag_literal(value: Scalar) -> Scalar | None:
 
 _MILVUS_TYPES: Final[Mapping[MetadataType, str]] = MappingProxyType(
     {str: "VARCHAR", int: "INT64", float: "DOUBLE", bool: "BOOL"}
+)
+_CASTS: Final[Mapping[MetadataType, str]] = MappingProxyType(
+    {str: "varchar", int: "double", float: "double", bool: "bool"}
 )
 _TYPES: Final[Mapping[str, MetadataType]] = {each.__name__: each for each in _MILVUS_TYPES}
 _FILLERS: Final[Mapping[MetadataType, Callable[[object], tuple[Scalar, State]]]] = {

@@ -30,9 +30,10 @@ from ragbridge.stores.milvus._layers import (
 )
 from ragbridge.stores.milvus.indexes import METRICS, VectorIndex, index_from_name
 
-__all__ = ["PROFILES", "MilvusConfig", "check_pymilvus_environment"]
+__all__ = ["PROFILES", "MilvusConfig", "check_consistency_level", "check_pymilvus_environment"]
 
 _DATABASE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
+_CONSISTENCY_LEVELS: Final = ("Strong", "Session", "Bounded", "Eventually")
 _MUTUAL_TLS = ("ca_pem_path", "client_pem_path", "client_key_path")
 _METRICS: Final[Mapping[str, SimilarityMetric]] = MappingProxyType(
     {
@@ -57,6 +58,8 @@ class MilvusConfig:
         db_name: The database; "" is the default one.
         index: The index of dense vectors; None lets the store choose.
         metric: How dense vectors are compared; None lets the store choose.
+        consistency_level: Which writes reads see: "Strong", "Session", "Bounded" or "Eventually". None
+            sees all that this process wrote, which is as fast as "Session" while nothing is written.
         timeout: Seconds for one operation.
         batch_size: Rows in one request of a bulk write, at the most.
         batch_bytes: Bytes in one, roughly, at the most. Servers take 64 MiB unless told otherwise.
@@ -77,6 +80,7 @@ class MilvusConfig:
     db_name: str = ""
     index: VectorIndex | None = None
     metric: SimilarityMetric | None = None
+    consistency_level: str | None = None
     timeout: float = 60.0
     batch_size: int = 1000
     batch_bytes: int = 32 * 2**20
@@ -95,6 +99,8 @@ class MilvusConfig:
         self._put("db_name", _check_database(db_name))
         self._put("index", _as_index(self.index))
         self._put("metric", _as_metric(self.metric))
+        if self.consistency_level is not None:
+            self._put("consistency_level", check_consistency_level(self.consistency_level))
         _check_timeout(self.timeout)
         _check_count("batch_size", self.batch_size)
         _check_count("batch_bytes", self.batch_bytes)
@@ -207,6 +213,20 @@ def _as_metric(metric: object) -> SimilarityMetric | None:
             f"metric (MILVUS_METRIC_TYPE) must be one of {', '.join(_METRICS)}, not {shorten(metric)}"
         )
     return found
+
+
+def check_consistency_level(value: object) -> str:
+    """`value` as Milvus writes it.
+
+    Raises:
+        InvalidConfigError: there is no such level; the message lists them.
+    """
+    level = value.strip().capitalize() if isinstance(value, str) else ""
+    if level not in _CONSISTENCY_LEVELS:
+        raise InvalidConfigError(
+            f"consistency_level must be one of {', '.join(_CONSISTENCY_LEVELS)}, not {shorten(value)}"
+        )
+    return level
 
 
 def _check_timeout(value: object) -> None:

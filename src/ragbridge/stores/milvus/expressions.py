@@ -10,6 +10,7 @@ from typing import Final, Self
 
 from ragbridge.filters import Scalar
 from ragbridge.stores.milvus.layout import ID
+from ragbridge.stores.milvus.literals import literal
 
 EVERYTHING: Final = f'{ID} >= ""'
 NOTHING: Final = f"{ID} in []"
@@ -18,7 +19,6 @@ _FEW = 16  # operands side by side; servers take minutes for a row of thousands
 _INVERSE: Final = {"==": "!=", "!=": "==", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
 _WILDCARDS: Final = "%_\\"
 _ANY_CHARACTER: Final = str.maketrans(dict.fromkeys(_WILDCARDS, "_"))  # engines differ in escapes
-_ESCAPES: Final = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,15 +113,6 @@ def holding(name: str, text: str) -> tuple[str, bool]:
     """The rows whose field or key `name` has `text` in it, and whether others may pass too."""
     pattern = f"%{text.translate(_ANY_CHARACTER)}%"
     return f"{name} like {literal(pattern)}", any(map(text.__contains__, _WILDCARDS))
-
-
-def literal(value: Scalar) -> str:
-    """A value as both engines read it."""
-    if isinstance(value, str):
-        return f'"{value.translate(_ESCAPES)}"'
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return repr(value)
 
 
 def _join(word: str, parts: Sequence[str], *, neutral: str, decided: str) -> str:

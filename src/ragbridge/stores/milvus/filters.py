@@ -28,11 +28,11 @@ from ragbridge.stores.milvus.expressions import (
     compare,
     every,
     holding,
-    literal,
     one_of,
     some,
 )
 from ragbridge.stores.milvus.layout import DELETED, DOCUMENT_ID, ID
+from ragbridge.stores.milvus.literals import literal
 from ragbridge.stores.milvus.shadows import (
     INT64_MIN,
     KINDS,

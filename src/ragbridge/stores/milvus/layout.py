@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
@@ -12,6 +12,12 @@ from ragbridge.stores._full_text import FullTextOptions
 from ragbridge.stores._requests import VectorShape
 from ragbridge.stores.base import Capability, Leg, SimilarityMetric
 from ragbridge.stores.milvus.capabilities import Engine
+from ragbridge.stores.milvus.columns import (
+    Column,
+    JsonIndex,
+    columns_from_json,
+    columns_to_json,
+)
 from ragbridge.stores.milvus.indexes import (
     METRICS,
     SparseInvertedIndex,
@@ -30,6 +36,7 @@ METADATA: Final = "metadata"
 CHUNK: Final = "chunk"
 FRAMEWORK_DATA: Final = "framework_data"
 DELETED: Final = "deleted"
+TENANT: Final = "tenant"
 
 LEG_FIELDS: Final[Mapping[Leg, str]] = MappingProxyType(
     {Leg.DENSE: VECTOR, Leg.SPARSE: SPARSE, Leg.FULL_TEXT: BM25}
@@ -41,9 +48,15 @@ TEXT_LENGTHS: Final[Mapping[str, int]] = MappingProxyType(
 )
 """How long the texts may be; see `Engine.counts_bytes`."""
 
+MOST_TENANT_BYTES: Final = 256
+"""Of a tenant's name, which stands in front of ids with each byte of it as three at the most."""
+
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 _FIELDS: Final = frozenset({ID, DOCUMENT_ID, CONTENT, METADATA, CHUNK, FRAMEWORK_DATA, DELETED})
-_FULL_TEXT: Final = "ragbridge.full_text"  # a property of the collection
+
+# Properties of the collection
+_FULL_TEXT: Final = "ragbridge.full_text"
+_METADATA_FIELDS: Final = "ragbridge.metadata_fields"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +67,26 @@ class Schema:
         shape: The vectors that every row brings.
         full_text: How texts are analysed; None where they are not searched.
         has_terms: They are analysed by ragbridge, into a field of its own; otherwise by the engine.
+        columns: Those of declared metadata.
+        has_tenants: Each row is a tenant's.
     """
 
     shape: VectorShape
     full_text: FullTextOptions | None = None
     has_terms: bool = False
+    columns: tuple[Column, ...] = ()
+    has_tenants: bool = False
 
     @property
     def legs(self) -> tuple[Leg, ...]:
         """The legs that it serves."""
         there = (self.shape.dimension is not None, self.shape.sparse, self.full_text is not None)
         return tuple(leg for leg, is_there in zip(Leg, there, strict=True) if is_there)
+
+    @property
+    def columns_by_key(self) -> Mapping[str, Column]:
+        """Those of declared metadata, by key."""
+        return {column.key: column for column in self.columns}
 
     @property
     def vectors(self) -> tuple[str, ...]:
@@ -103,6 +125,13 @@ class Layout:
         """The vectors that every row brings."""
         return self.schema.shape
 
+    def index_of(self, leg: Leg) -> VectorIndex | None:
+        """The index that a leg searches; None where it is of an unknown kind."""
+        if leg is Leg.DENSE:
+            return self.index
+        options = self.schema.full_text if leg is Leg.FULL_TEXT else None
+        return SparseInvertedIndex() if options is None else _text_index(options)
+
     @property
     def is_exact(self) -> bool:
         """Whether a search by dense vector compares with every row."""
@@ -117,11 +146,36 @@ class Plan:
         metric: How dense vectors are compared.
         index: The index over them.
         full_text: Whether texts are searched, or how.
+        columns: Those of declared metadata.
+        json_indexes: Over paths in metadata.
+        has_tenants: Each row is a tenant's.
+        has_partitions: Rows lie in a partition of the store's choice.
     """
 
-    metric: SimilarityMetric
+    metric: SimilarityMetric | None = None
     index: VectorIndex | None = None
     full_text: FullTextOptions | bool | None = None
+    columns: tuple[Column, ...] | None = None
+    json_indexes: tuple[JsonIndex, ...] = ()
+    has_tenants: bool = False
+    has_partitions: bool = False
+
+    def check_engine(self, engine: Engine) -> None:
+        """Refuse what an engine lacks, whatever the collection.
+
+        Raises:
+            InvalidConfigError: see above.
+        """
+        if self.has_partitions and not engine.partitions:
+            raise InvalidConfigError(
+                f"{engine.name} counts and deletes across partitions; leave partition out, and tell "
+                "rows apart by tenant or by metadata"
+            )
+        if self.json_indexes and not engine.indexes_json:
+            raise InvalidConfigError(
+                f"{engine.name} has no indexes of paths in JSON; leave json_indexes out, and declare "
+                "keys that are filtered often by metadata_fields"
+            )
 
     def schema(self, shape: VectorShape, engine: Engine) -> Schema:
         """The fields of a new collection.
@@ -138,7 +192,7 @@ class Plan:
                 f"{'' if self.full_text is False else ' by ' + engine.name}; give them vectors"
             )
         has_terms = options is not None and not (options.is_plain and engine.splits_words)
-        schema = Schema(shape, options, has_terms)
+        schema = Schema(shape, options, has_terms, self.columns or (), self.has_tenants)
         if not schema.capabilities <= engine.capabilities:
             raise InvalidEmbeddingError(
                 f"the entries have {shape}, but {engine.name} serves "
@@ -162,11 +216,12 @@ class Plan:
         Raises:
             InvalidConfigError: the engine has no such index.
         """
+        metric = self.metric or SimilarityMetric.COSINE
         if schema.shape.dimension is None:
-            return Layout(schema, self.metric, None)
+            return Layout(schema, metric, None)
         if self.index is not None:
             self.index.check_engine(engine.version)
-        return Layout(schema, self.metric, self.index or engine.index)
+        return Layout(schema, metric, self.index or engine.index)
 
     def check(self, name: str, layout: Layout) -> None:
         """Refuse a collection that was made otherwise.
@@ -174,11 +229,11 @@ class Plan:
         Raises:
             InvalidConfigError: see above.
         """
-        if layout.metric is not self.metric:
+        if self.metric is not None and layout.metric is not self.metric:
             raise InvalidConfigError(
                 f"the collection {name!r} was made with metric={str(layout.metric)!r} "
-                f"({METRICS[layout.metric]}), not {str(self.metric)!r}; give that one, or another "
-                "collection_name"
+                f"({METRICS[layout.metric]}), not {str(self.metric)!r}; leave metric out, or give "
+                "another collection_name"
             )
         wanted, there = self.index, layout.index
         if wanted is not None and there is not None and wanted.name != there.name:
@@ -190,6 +245,25 @@ class Plan:
             raise InvalidConfigError(
                 f"the collection {name!r} was made with full_text={layout.schema.full_text or False}, "
                 f"not {self.full_text}; leave full_text out, or give another collection_name"
+            )
+        self._check_columns(name, layout.schema)
+        if self.has_tenants is not layout.schema.has_tenants:
+            raise InvalidConfigError(
+                f"the collection {name!r} was made "
+                + (
+                    "without tenants; leave tenant out"
+                    if self.has_tenants
+                    else "for tenants; give one"
+                )
+                + ", or another collection_name"
+            )
+
+    def _check_columns(self, name: str, schema: Schema) -> None:
+        wanted, there = columns_to_json(self.columns or ()), columns_to_json(schema.columns)
+        if self.columns is not None and wanted != there:
+            raise InvalidConfigError(
+                f"the collection {name!r} was made with metadata_fields={there}, not {wanted}; leave "
+                "metadata_fields out, or give another collection_name"
             )
 
     def _agrees(self, full_text: FullTextOptions | None) -> bool:
@@ -242,7 +316,8 @@ def new_collection(pymilvus: Any, schema: Schema, engine: Engine) -> dict[str, A
     """What `create_collection` takes apart from the name."""
     kinds = pymilvus.DataType
     made = pymilvus.MilvusClient.create_schema(auto_id=False, enable_dynamic_field=True)
-    made.add_field(ID, kinds.VARCHAR, is_primary=True, max_length=TEXT_LENGTHS[ID])
+    prefix = 3 * MOST_TENANT_BYTES + 1 if schema.has_tenants else 0
+    made.add_field(ID, kinds.VARCHAR, is_primary=True, max_length=TEXT_LENGTHS[ID] + prefix)
     made.add_field(DOCUMENT_ID, kinds.VARCHAR, max_length=TEXT_LENGTHS[DOCUMENT_ID])
     if schema.shape.dimension is not None:
         made.add_field(VECTOR, kinds.FLOAT_VECTOR, dim=schema.shape.dimension)
@@ -253,18 +328,25 @@ def new_collection(pymilvus: Any, schema: Schema, engine: Engine) -> dict[str, A
     made.add_field(CHUNK, kinds.JSON)
     made.add_field(FRAMEWORK_DATA, kinds.JSON)
     made.add_field(DELETED, kinds.BOOL)
+    if schema.has_tenants:
+        length, is_key = MOST_TENANT_BYTES, engine.partition_keys
+        made.add_field(TENANT, kinds.VARCHAR, max_length=length, is_partition_key=is_key)
+    for column in schema.columns:
+        made.add_field(column.value, kinds[column.milvus_type], **column.options)
+        made.add_field(column.state, kinds.INT8)
+    _check_fields(made, schema, engine)
     return {"schema": made, "properties": _properties(schema)}
 
 
-def index_params(pymilvus: Any, layout: Layout, engine: Engine) -> dict[str, Any]:
-    """The indexes of a collection, by field; their names are the fields'.
+def index_params(
+    pymilvus: Any, layout: Layout, engine: Engine, json_indexes: Iterable[JsonIndex] = ()
+) -> dict[str, Any]:
+    """The indexes of a collection, by name; but for those of JSON, that is the field's.
 
     Raises:
         InvalidConfigError: the index does not serve the metric or the dimension.
     """
-    wanted: dict[str, dict[str, Any]] = {DOCUMENT_ID: {"index_type": engine.text_index}}
-    if engine.flag_index is not None:
-        wanted[DELETED] = {"index_type": engine.flag_index}
+    wanted = _scalar_indexes(layout.schema, engine)
     if layout.index is not None:
         metric = METRICS[layout.metric]
         wanted[VECTOR] = layout.index.index_params(metric, layout.shape.dimension)
@@ -272,9 +354,13 @@ def index_params(pymilvus: Any, layout: Layout, engine: Engine) -> dict[str, Any
         wanted[SPARSE] = SparseInvertedIndex().index_params("IP")
     if layout.schema.full_text is not None:
         wanted[BM25] = _text_index(layout.schema.full_text).index_params("BM25")
-    made = {field: pymilvus.MilvusClient.prepare_index_params() for field in wanted}
-    for field, arguments in wanted.items():
-        made[field].add_index(field, index_name=field, **arguments)
+    fields = {name: name for name in wanted}
+    for each in json_indexes:
+        fields[each.name] = METADATA
+        wanted[each.name] = each.index_params(METADATA)
+    made = {name: pymilvus.MilvusClient.prepare_index_params() for name in wanted}
+    for name, arguments in wanted.items():
+        made[name].add_index(fields[name], index_name=name, **arguments)
     return made
 
 
@@ -296,11 +382,14 @@ def read_schema(name: str, description: Mapping[str, Any]) -> Schema:
             f"{', '.join(missing) or 'dynamic fields'}; use another collection_name"
         )
     dimension = int(fields[VECTOR]["params"]["dim"]) if VECTOR in fields else None
-    recorded = (description.get("properties") or {}).get(_FULL_TEXT, "{}")
+    recorded = description.get("properties") or {}
+    full_text = json.loads(recorded.get(_FULL_TEXT, "{}"))
     return Schema(
         VectorShape(dimension, sparse=SPARSE in fields),
-        FullTextOptions(**json.loads(recorded)) if BM25 in fields else None,
+        FullTextOptions(**full_text) if BM25 in fields else None,
         TERMS in fields,
+        columns_from_json(json.loads(recorded.get(_METADATA_FIELDS, "{}"))),
+        TENANT in fields,
     )
 
 
@@ -346,10 +435,38 @@ def _add_texts(made: Any, schema: Schema, engine: Engine, pymilvus: Any) -> None
     made.add_function(function)
 
 
+def _check_fields(made: Any, schema: Schema, engine: Engine) -> None:
+    count = len(made.fields)
+    if engine.max_fields is not None and count > engine.max_fields:
+        most = len(schema.columns) - (count - engine.max_fields + 1) // 2
+        raise InvalidConfigError(
+            f"metadata_fields declares {len(schema.columns)} keys, but this collection can have {most} "
+            f"on {engine.name}; leave those out that are filtered seldom"
+        )
+
+
+def _scalar_indexes(schema: Schema, engine: Engine) -> dict[str, dict[str, Any]]:
+    by_type = {
+        str: engine.text_index,
+        int: engine.number_index,
+        float: engine.number_index,
+        bool: engine.flag_index,
+    }
+    wanted = {DOCUMENT_ID: engine.text_index, DELETED: engine.flag_index}
+    if schema.has_tenants:
+        wanted[TENANT] = engine.text_index
+    for column in schema.columns:
+        wanted[column.value], wanted[column.state] = by_type[column.type], engine.number_index
+    return {field: {"index_type": each} for field, each in wanted.items() if each is not None}
+
+
 def _properties(schema: Schema) -> dict[str, str]:
-    if schema.full_text is None:
-        return {}
-    return {_FULL_TEXT: json.dumps(schema.full_text.to_dict())}
+    made = {}
+    if schema.full_text is not None:
+        made[_FULL_TEXT] = json.dumps(schema.full_text.to_dict())
+    if schema.columns:
+        made[_METADATA_FIELDS] = json.dumps(columns_to_json(schema.columns))
+    return made
 
 
 def _text_index(options: FullTextOptions) -> SparseInvertedIndex:

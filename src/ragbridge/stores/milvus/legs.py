@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import sqrt
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -20,7 +20,7 @@ from ragbridge.stores.milvus.connection import Call
 from ragbridge.stores.milvus.errors import AnswerTooLargeError
 from ragbridge.stores.milvus.filters import Expression, after, up_to
 from ragbridge.stores.milvus.indexes import METRICS
-from ragbridge.stores.milvus.layout import ID, LEG_FIELDS, Layout
+from ragbridge.stores.milvus.layout import DOCUMENT_ID, ID, LEG_FIELDS, Layout
 from ragbridge.stores.milvus.reading import (
     IDS_AT_ONCE,
     Pages,
@@ -40,7 +40,9 @@ T = TypeVar("T")
 
 ROWS_IN_AN_ANSWER: Final = 16_384
 
-_WIDER: Final = 8  # how much more is asked where too few of the rows fulfil the filter
+_WIDER: Final = 8  # how much more is asked where too few of the rows count
+_ROWS_OF_A_DOCUMENT: Final = 4  # how many are expected among the best
+_MARGIN: Final = 1e-5  # more than the engine's scores may differ from those asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,9 @@ class Scope:
         selection: Which rows.
         expression: The same for the engine.
         fields: What to read of them.
+        search_params: Search parameters of a leg's index.
+        groups: Only the best row of each document counts.
+        least: The least score of a dense leg that counts, where the engine is to heed it.
     """
 
     collection: Collection
@@ -62,6 +67,9 @@ class Scope:
     selection: Selection
     expression: Expression
     fields: tuple[str, ...]
+    search_params: Mapping[Leg, Mapping[str, Any]] = field(default_factory=dict)
+    groups: bool = False
+    least: float | None = None
 
     def fulfilling(self, hits: Hits) -> Hits:
         """Those of the engine's hits that are selected."""
@@ -70,6 +78,10 @@ class Scope:
         scores = {row[ID]: score for row, score in hits}
         rows = fulfilling(self.selection, [row for row, _ in hits])
         return [(row, scores[row[ID]]) for row in rows]
+
+    def grouped(self, hits: Hits) -> Hits:
+        """Those of them that count."""
+        return best_of_each_document(hits) if self.groups else hits
 
     def selected(self, fields: Iterable[str], page_rows: int | None = None) -> SelectedRows:
         """All rows that are selected, in the order of their ids."""
@@ -94,13 +106,16 @@ def is_searchable(sought: Sought | None) -> bool:
     return sought is not None
 
 
-def request(leg: Leg, sought: Sequence[Any], limit: int, layout: Layout) -> dict[str, Any]:
+def request(leg: Leg, sought: Sequence[Any], limit: int, scope: Scope) -> dict[str, Any]:
     """What the engine is told about a leg: `data`, `anns_field` and `param`."""
-    params: Mapping[str, Any] = {}
+    layout = scope.layout
+    index = layout.index_of(leg)
+    params = {} if index is None else index.search_params(limit, scope.search_params.get(leg))
     data = [*sought]
     if leg is Leg.DENSE:
         metric = METRICS[layout.metric]
-        params = {} if layout.index is None else layout.index.search_params(limit)
+        if scope.least is not None:
+            params |= _radius(layout.metric, scope.least)
     elif leg is Leg.SPARSE:
         metric = "IP"
         data = [vector.to_dict() for vector in sought]
@@ -130,7 +145,7 @@ class LegSearch:
         for search, places in self._ways(sought, top_k):
             hits = yield from search([sought[place] for place in places], top_k)
             for place, each in zip(places, hits, strict=True):
-                found[place] = ordered(each, top_k)
+                found[place] = ordered(self._scope.grouped(each), top_k)
         return found
 
     def _ways(
@@ -145,12 +160,16 @@ class LegSearch:
             yield self._score_every_row, scored
         if asked and not is_past:
             yield self._search, asked
+        elif asked and self._leg is Leg.DENSE and self._scope.least is None:
+            yield self._score_every_row, asked
         elif asked:
-            yield (self._score_every_row if self._leg is Leg.DENSE else self._every_match), asked
+            yield self._every_match, asked
 
     def _search(self, sought: Sequence[Any], top_k: int) -> Work[list[Hits]]:
-        """Ask the engine; where too few of what it found fulfil the filter, ask for more."""
+        """Ask the engine; where too few of what it found count, ask for more."""
         limit = top_k
+        if self._scope.groups:
+            limit = max(top_k, min(_ROWS_OF_A_DOCUMENT * top_k, ROWS_IN_AN_ANSWER))
         best: dict[int, Hits] = {}
         open_ones = list(range(len(sought)))
         starved: list[int] = []
@@ -160,36 +179,38 @@ class LegSearch:
             cut_off = []
             for place, found in zip(open_ones, answers, strict=True):
                 best[place] = self._scope.fulfilling(found)
-                if len(best[place]) < top_k:
+                if len(self._scope.grouped(best[place])) < top_k:
                     (cut_off if len(found) == limit else starved).append(place)
             limit *= _WIDER
             open_ones = cut_off if limit <= ROWS_IN_AN_ANSWER else []
         if self._leg is Leg.DENSE:
-            yield from self._feed([*starved, *cut_off], sought, top_k, best)
+            # An exact index that gives less than it may has given everything.
+            short = cut_off if self._scope.layout.is_exact else [*starved, *cut_off]
+            yield from self._feed(short, sought, best)
         elif cut_off:
             found_all = yield from self._every_match([sought[place] for place in cut_off], top_k)
             best.update(zip(cut_off, found_all, strict=True))
         return [best[place] for place in range(len(sought))]
 
     def _feed(
-        self, starved: Sequence[int], vectors: Sequence[Vector], top_k: int, best: dict[int, Hits]
+        self, starved: Sequence[int], vectors: Sequence[Vector], best: dict[int, Hits]
     ) -> Work[None]:
         """Score every row where the engine gave too few though there are more.
 
         An index that is not exact may follow its links or lists to too few of the rows that a filter
         leaves.
         """
-        scope = self._scope
-        if not starved or (scope.layout.is_exact and scope.expression.is_exact):
+        if not starved:
             return
+        scope = self._scope
         total = yield from count_passing(scope.collection, scope.selection, scope.expression)
-        short = [place for place in starved if len(best[place]) < min(total, top_k)]
+        short = [place for place in starved if len(best[place]) < total]
         if short:
-            found = yield from self._score_every_row([vectors[place] for place in short], top_k)
+            found = yield from self._score_every_row([vectors[place] for place in short], -1)
             best.update(zip(short, found, strict=True))
 
     def _every_match(self, sought: Sequence[Any], _top_k: int) -> Work[list[Hits]]:
-        """Every row that shares something with what is sought, scored by the engine."""
+        """Every row that the engine finds something to score in, scored by it."""
         limit = self._scope.engine.window
         if limit is None:
             limit = max(1, (yield from count_every_row(self._scope.collection)))
@@ -224,7 +245,7 @@ class LegSearch:
         may = self._scope.expression.may if expression is None else expression
 
         def call(sought: Sequence[Any], fields: Sequence[str]) -> Call:
-            asked = request(self._leg, sought, limit, self._scope.layout)
+            asked = request(self._leg, sought, limit, self._scope)
             return self._scope.collection.search(
                 may,
                 data=asked["data"],
@@ -324,6 +345,14 @@ def ordered(hits: Hits, top_k: int) -> Hits:
     return [(hits[place][0], score) for place, score in best]
 
 
+def best_of_each_document(hits: Hits) -> Hits:
+    """The best row of each document, and every row that is of none; best first."""
+    found: dict[str, tuple[Row, float]] = {}
+    for row, score in ordered(hits, -1):
+        found.setdefault(row[DOCUMENT_ID] or f"/{row[ID]}", (row, score))
+    return list(found.values())
+
+
 def _weights(vector: SparseVector | None) -> SparseVector | None:
     """Without the zeros, which engines refuse; None where nothing is left."""
     if vector is None or not vector.values.any():
@@ -334,6 +363,13 @@ def _weights(vector: SparseVector | None) -> SparseVector | None:
 
 def _inner(vector: Mapping[int, float], weights: Mapping[int, float]) -> float:
     return sum(weight * vector.get(index, 0.0) for index, weight in weights.items())
+
+
+def _radius(metric: SimilarityMetric, least: float) -> dict[str, float]:
+    """What leaves out the rows whose score is less, but for a few that are next to it."""
+    if metric is not SimilarityMetric.EUCLIDEAN:
+        return {"radius": least - _MARGIN * max(1.0, abs(least))}
+    return {"radius": (1.0 / least - 1.0) ** 2 * (1.0 + _MARGIN) + float(np.finfo(np.float32).tiny)}
 
 
 def _from_cosine(distance: float) -> float:

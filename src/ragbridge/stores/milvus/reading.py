@@ -11,7 +11,7 @@ from ragbridge.stores.milvus.collection import Collection
 from ragbridge.stores.milvus.connection import Call
 from ragbridge.stores.milvus.errors import AnswerTooLargeError
 from ragbridge.stores.milvus.expressions import EVERYTHING, NOTHING
-from ragbridge.stores.milvus.filters import Expression, after, compile_selection
+from ragbridge.stores.milvus.filters import Expression, after
 from ragbridge.stores.milvus.layout import DELETED, ID, METADATA
 from ragbridge.stores.milvus.rows import FIELDS, Row, decode
 
@@ -112,8 +112,7 @@ class SelectedRows:
         return rows
 
     def _begin(self, part: Selection) -> Work[None]:
-        engine = yield from self._collection.engine()
-        expression = compile_selection(part, engine)
+        expression = yield from self._collection.compiled(part)
         self._checks = not expression.is_exact
         fields = {*self._fields, METADATA} if self._checks else self._fields
         self._pages = Pages(self._collection, expression.may, sorted(fields), self._page_rows)
@@ -156,7 +155,8 @@ class RowReader:
             least = engine.page_rows if self._in_large_pages else 1
             page_rows = max(least, self._page_rows)
             fields = (*FIELDS, *layout.schema.vectors) if self._with_vectors else FIELDS
-            self._selected = SelectedRows(self._collection, self._selection, fields, page_rows)
+            selection = self._collection.tenancy.within(self._selection)
+            self._selected = SelectedRows(self._collection, selection, fields, page_rows)
         return (yield from self._selected.next())
 
 
@@ -172,13 +172,15 @@ def get(
     layout = yield from collection.open()
     if not ids or layout is None:
         return []
-    rows = yield from fetch(collection, ids, (*FIELDS, *layout.schema.vectors))
+    stored = collection.tenancy.stored(ids)
+    rows = yield from fetch(collection, stored, (*FIELDS, *layout.schema.vectors))
     by_id = {row[ID]: row for row in rows if include_deleted or not row[DELETED]}
-    return [VectorEntry(**decode(by_id[row_id])) for row_id in ids if row_id in by_id]
+    found = [by_id[row_id] for row_id in stored if row_id in by_id]
+    return [VectorEntry(**decode(row, collection.tenancy)) for row in found]
 
 
 def fetch(collection: Collection, ids: Sequence[str], fields: Sequence[str]) -> Work[list[Row]]:
-    """The rows with these ids, soft-deleted ones included, in any order."""
+    """The rows with these stored ids, soft-deleted ones included, in any order."""
     rows: list[Row] = []
     selected = SelectedRows(
         collection, Selection(ids=tuple(ids), include_deleted=True), fields, IDS_AT_ONCE
@@ -189,7 +191,7 @@ def fetch(collection: Collection, ids: Sequence[str], fields: Sequence[str]) -> 
 
 
 def known_ids(collection: Collection, ids: Sequence[str]) -> Work[set[str]]:
-    """Those of `ids` that there are rows with."""
+    """Those of some stored ids that there are rows with."""
     rows = yield from fetch(collection, ids, (ID,))
     return {row[ID] for row in rows}
 
@@ -202,8 +204,9 @@ def count(collection: Collection, selection: Selection) -> Work[int]:
     if engine.counts_by_reading and selection == Selection():
         return (yield from _count_others(collection))
     total = 0
-    for part in _parts(selection, _IDS_IN_A_COUNT):
-        total += yield from count_passing(collection, part, compile_selection(part, engine))
+    for part in _parts(collection.tenancy.within(selection), _IDS_IN_A_COUNT):
+        expression = yield from collection.compiled(part)
+        total += yield from count_passing(collection, part, expression)
     return total
 
 

@@ -28,6 +28,7 @@ from ragbridge.stores.milvus.layout import (
     Schema,
 )
 from ragbridge.stores.milvus.shadows import shadows
+from ragbridge.stores.milvus.tenancy import Tenancy
 
 Row = dict[str, Any]
 
@@ -69,13 +70,15 @@ def encode(id: str, entry: VectorEntry, engine: Engine, schema: Schema) -> Row:
     if schema.has_terms:
         row[TERMS] = schema.searched(row[CONTENT])
     _check_limits(row, keys, engine)
+    for column in schema.columns:
+        row |= column.fill(chunk.metadata)
     return row | _vectors(entry.embedding) | keys
 
 
-def decode(row: Mapping[str, Any]) -> dict[str, Any]:
+def decode(row: Mapping[str, Any], tenancy: Tenancy) -> dict[str, Any]:
     """What makes the VectorEntry of a row, with those of its vectors that were read."""
     return {
-        "id": row[ID],
+        "id": tenancy.given(row[ID]),
         "embedding": _embedding(row.get(VECTOR), row.get(SPARSE)),
         "chunk": _rebuild(row),
         "framework_data": row[FRAMEWORK_DATA],

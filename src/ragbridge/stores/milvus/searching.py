@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Final, TypeAlias
 
 from ragbridge._twins import Work
@@ -21,15 +22,23 @@ from ragbridge.stores.milvus.legs import (
     Scope,
     Sought,
     ask,
+    best_of_each_document,
     is_searchable,
     ordered,
     request,
     sought_by,
 )
-from ragbridge.stores.milvus.rows import FIELDS, Row, decode
+from ragbridge.stores.milvus.options import OPTIONS, QueryOptions
+from ragbridge.stores.milvus.rows import FIELDS, decode
+from ragbridge.stores.milvus.tenancy import Tenancy
 
 _NAME: Final = "MilvusVectorStore"
-_OPTIONS: Final[Mapping[str, object]] = {}
+_RANGES: Final[Mapping[SimilarityMetric, tuple[float, float]]] = {
+    SimilarityMetric.COSINE: (-0.99, 1.0),
+    SimilarityMetric.EUCLIDEAN: (0.0, 1.0),
+    SimilarityMetric.DOT_PRODUCT: (-inf, inf),
+}
+"""Least scores that leave some rows out and others not."""
 _MOST_RRF_K: Final = 16_384  # servers take less than this
 
 Parts: TypeAlias = tuple[Sought | None, ...]
@@ -37,10 +46,11 @@ Parts: TypeAlias = tuple[Sought | None, ...]
 
 
 def query_many(
-    collection: Collection, queries: Sequence[VectorStoreQuery], metric: SimilarityMetric
+    collection: Collection, queries: Sequence[VectorStoreQuery]
 ) -> Work[list[list[VectorMatch]]]:
     """The matches of each query; see `VectorStore.query_many`."""
     layout = yield from collection.open()
+    metric = yield from collection.metric()
     capabilities = yield from collection.capabilities()
     for query in queries:
         check_query(
@@ -49,27 +59,33 @@ def query_many(
             capabilities=capabilities,
             metric=metric,
             shape=layout.shape if layout else None,
-            options=_OPTIONS,
+            options=OPTIONS,
         )
+    options = [QueryOptions.of(query.options) for query in queries]
+    for query, chosen in zip(queries, options, strict=True):
+        yield from collection.check_options(chosen, query.legs)
     answers: list[list[VectorMatch]] = [[] for _ in queries]
     if layout is None:
         return answers
     engine = yield from collection.engine()
     alike: defaultdict[Hashable, list[int]] = defaultdict(list)
-    wanted = [_Wanted.of(query, layout, engine) for query in queries]
+    wanted = [
+        _Wanted.of(query, chosen, collection.tenancy, layout, engine)
+        for query, chosen in zip(queries, options, strict=True)
+    ]
     for place, each in enumerate(wanted):
         alike[each.key].append(place)
     for places in alike.values():
         search = _Search(collection, layout, engine, wanted[places[0]])
         found = yield from search.run([wanted[place].parts for place in places])
         for place, hits in zip(places, found, strict=True):
-            answers[place] = _matches(hits, queries[place].min_score)
+            answers[place] = _matches(hits, queries[place].min_score, collection.tenancy)
     return answers
 
 
-def _matches(hits: Hits, min_score: float | None) -> list[VectorMatch]:
+def _matches(hits: Hits, min_score: float | None, tenancy: Tenancy) -> list[VectorMatch]:
     return [
-        VectorMatch(similarity_score=score, **decode(row))
+        VectorMatch(similarity_score=score, **decode(row, tenancy))
         for row, score in hits
         if min_score is None or score >= min_score
     ]
@@ -89,6 +105,8 @@ class _Wanted:
         ranker: What fuses them.
         parts: What each leg looks for.
         in_engine: The engine can look for all of them.
+        options: Those that only Milvus knows.
+        least: The least score that counts, where the engine is to heed it.
     """
 
     selection: Selection
@@ -100,14 +118,23 @@ class _Wanted:
     ranker: Ranker
     parts: Parts
     in_engine: bool
+    options: QueryOptions
+    least: float | None
 
     @classmethod
-    def of(cls, query: VectorStoreQuery, layout: Layout, engine: Engine) -> "_Wanted":
-        selection = Selection.of_query(query)
+    def of(
+        cls,
+        query: VectorStoreQuery,
+        options: QueryOptions,
+        tenancy: Tenancy,
+        layout: Layout,
+        engine: Engine,
+    ) -> "_Wanted":
+        selection = tenancy.within(Selection.of_query(query))
         parts = tuple(sought_by(leg, query, layout) for leg in query.legs)
         return cls(
             selection=selection,
-            expression=compile_selection(selection, engine),
+            expression=compile_selection(selection, engine, layout.schema.columns_by_key),
             top_k=query.top_k,
             fields=(*FIELDS, *layout.schema.vectors) if query.include_embeddings else FIELDS,
             legs=query.legs,
@@ -115,6 +142,8 @@ class _Wanted:
             ranker=query.ranker,
             parts=parts,
             in_engine=all(map(is_searchable, parts)),
+            options=options,
+            least=_least(query, layout, engine),
         )
 
     @property
@@ -122,7 +151,8 @@ class _Wanted:
         # Not the filters themselves: where 1 equals True, different ones are equal.
         filters = "" if self.expression.is_exact else repr(self.selection.filters)
         fusion = (self.limits, self.ranker, self.in_engine) if len(self.legs) > 1 else ()
-        return self.expression, filters, self.top_k, self.fields, self.legs, fusion
+        wanted = (self.expression, filters, self.top_k, self.fields, self.legs, fusion)
+        return *wanted, self.options.key, self.least
 
     @property
     def most(self) -> int:
@@ -136,14 +166,23 @@ class _Search:
         self, collection: Collection, layout: Layout, engine: Engine, wanted: _Wanted
     ) -> None:
         self._wanted = wanted
+        options = wanted.options
         self._scope = Scope(
-            collection, layout, engine, wanted.selection, wanted.expression, wanted.fields
+            collection=collection.narrowed(options),
+            layout=layout,
+            engine=engine,
+            selection=wanted.selection,
+            expression=wanted.expression,
+            fields=wanted.fields,
+            search_params=dict.fromkeys(wanted.legs[:1], options.search_params),
+            groups=options.group_by is not None and len(wanted.legs) == 1,
+            least=wanted.least,
         )
 
     def run(self, parts: Sequence[Parts]) -> Work[list[Hits]]:
         """The hits for the parts of each query, best first."""
         wanted = self._wanted
-        if wanted.expression.may == NOTHING:
+        if wanted.expression.may == NOTHING or wanted.options.partitions == ():
             return [[] for _ in parts]
         if not wanted.legs:
             listed = yield from self._list()
@@ -156,16 +195,16 @@ class _Search:
         return (yield from self._fuse(parts))
 
     def _list(self) -> Work[Hits]:
-        top_k = self._wanted.top_k
-        page_rows = top_k if self._wanted.expression.is_exact and top_k != -1 else None
-        selected = self._scope.selected(self._wanted.fields, page_rows)
-        rows: list[Row] = []
+        top_k, groups = self._wanted.top_k, self._wanted.options.group_by is not None
+        is_first_page = self._wanted.expression.is_exact and top_k != -1 and not groups
+        selected = self._scope.selected(self._wanted.fields, top_k if is_first_page else None)
+        hits: Hits = []
         while page := (yield from selected.next()):
-            rows += page
-            if top_k != -1 and len(rows) >= top_k:
-                rows = rows[:top_k]
-                break
-        return [(row, 0.0) for row in rows]
+            hits += [(row, 0.0) for row in page]
+            hits = best_of_each_document(hits) if groups else hits
+            if top_k != -1 and len(hits) >= top_k:
+                return hits[:top_k]
+        return hits
 
     def _engine_fuses(self) -> bool:
         """Whether the engine's hybrid search is what this one means."""
@@ -175,9 +214,8 @@ class _Search:
         asked = (*wanted.limits, wanted.most)
         within = all(n != -1 and (window is None or n <= window) for n in asked)
         in_range = not isinstance(wanted.ranker, RRFRanker) or wanted.ranker.k < _MOST_RRF_K
-        return (
-            wanted.in_engine and wanted.expression.is_exact and within and in_range and not starves
-        )
+        is_plain = wanted.in_engine and wanted.expression.is_exact and not wanted.options.group_by
+        return is_plain and within and in_range and not starves
 
     def _search_by_several(self, parts: Sequence[Parts]) -> Work[list[Hits]]:
         """The engine's hybrid search."""
@@ -196,10 +234,10 @@ class _Search:
         return [ordered(answer, limit) for answer in answers]
 
     def _requests(self, parts: Sequence[Parts]) -> list[dict[str, Any]]:
-        layout = self._scope.layout
         by_leg = zip(self._wanted.legs, self._wanted.limits, zip(*parts, strict=True), strict=True)
         return [
-            {**request(leg, sought, limit, layout), "limit": limit} for leg, limit, sought in by_leg
+            {**request(leg, sought, limit, self._scope), "limit": limit}
+            for leg, limit, sought in by_leg
         ]
 
     def _fuse(self, parts: Sequence[Parts]) -> Work[list[Hits]]:
@@ -216,8 +254,22 @@ class _Search:
         rows = {row[ID]: row for hits in legs for row, _ in hits}
         scored = [[(row[ID], score) for row, score in hits] for hits in legs]
         scores = fuse(self._wanted.ranker, scored, scales)
-        best = best_first(scores.items(), self._wanted.top_k, str)
-        return [(rows[row_id], score) for row_id, score in best]
+        top_k, groups = self._wanted.top_k, self._wanted.options.group_by is not None
+        best = best_first(scores.items(), -1 if groups else top_k, str)
+        hits = [(rows[row_id], score) for row_id, score in best]
+        return ordered(best_of_each_document(hits), top_k) if groups else hits
+
+
+def _least(query: VectorStoreQuery, layout: Layout, engine: Engine) -> float | None:
+    """The least score that counts, where the engine does well to heed it.
+
+    An index that is not exact would find other rows then.
+    """
+    least = query.min_score
+    if least is None or query.legs != (Leg.DENSE,) or not (layout.is_exact and engine.narrows):
+        return None
+    low, high = _RANGES[layout.metric]
+    return least if low < least <= high else None
 
 
 def _engine_ranker(ranker: Ranker) -> Any:

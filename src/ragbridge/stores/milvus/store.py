@@ -1,6 +1,6 @@
 """The Milvus store."""
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,11 @@ from ragbridge.stores.base import (
     check_batch_size,
 )
 from ragbridge.stores.milvus.collection import Collection
+from ragbridge.stores.milvus.columns import (
+    MetadataType,
+    check_json_indexes,
+    check_metadata_fields,
+)
 from ragbridge.stores.milvus.config import MilvusConfig
 from ragbridge.stores.milvus.connection import Connection
 from ragbridge.stores.milvus.indexes import VectorIndex
@@ -33,6 +38,7 @@ from ragbridge.stores.milvus.layout import Plan, check_collection_name, check_fu
 from ragbridge.stores.milvus.reading import RowReader, count, get
 from ragbridge.stores.milvus.rows import decode
 from ragbridge.stores.milvus.searching import query_many
+from ragbridge.stores.milvus.tenancy import check_tenancy
 from ragbridge.stores.milvus.writing import add, clear, delete, delete_selected
 
 T = TypeVar("T")
@@ -50,16 +56,30 @@ class MilvusVectorStore(VectorStore):
     event loops, each with an async client of its own. Connecting is left to the first call.
 
     Args:
-        collection_name: 1 to 255 letters, digits and underscores, the first no digit.
+        collection_name: 1 to 255 letters, digits and underscores, the first no digit; or an alias.
         uri: A path that ends in `.db` (Milvus Lite), or `http://` or `https://` with a host; see
             `MilvusConfig` for where it comes from if it is not given.
         token: An API key, or `user:password`.
-        metric: How dense vectors are compared; that of the collection, if it is there already.
+        metric: How dense vectors are compared: by default as the collection says, or by cosine if it
+            is not there yet.
         index: The index to make, or its name. By default "FLAT" on Milvus Lite, which is exact, and
             "AUTOINDEX" on servers, which is the server's choice and approximate on many rows.
         full_text: Whether texts are searched. None: where the engine has BM25. True, or options that
             say how texts are analysed: it must have it. False: they are not, which makes writes
             faster. The options of a collection that is there already are read off it.
+        metadata_fields: Types of metadata by key, such as `{"price": float}`: str, int, float or bool.
+            Filters on these keys are faster, and mean the same; values need not be of that type. Those
+            of a collection that is there already are read off it. Raw expressions find the values in
+            the column `m_` and the key, e.g. `m_price`, and in `k_price` whether there is one (1).
+        json_indexes: Types by key or path, such as `{("spec", "ram"): int}`, of metadata that raw
+            expressions compare, such as `metadata["spec"]["ram"] > 8`: indexed on servers from 2.5 on.
+        tenant: Whose rows these are. The store sees, counts and changes this tenant's alone, whose ids
+            may be equal to another's. The collection must have been made with a tenant.
+        partition: Where rows are written; only those are seen, counted and changed. A row that is
+            added moves there, if it was elsewhere. A store without one sees all partitions. Servers
+            only.
+        consistency_level: "Strong", "Session", "Bounded" or "Eventually", for reads that need not
+            see all that this process wrote, or that must see what others wrote.
         timeout: Seconds for one request.
         config: All of these and more; what is given beside it replaces its settings.
 
@@ -76,18 +96,55 @@ class MilvusVectorStore(VectorStore):
         metric: SimilarityMetric | str | None = None,
         index: VectorIndex | str | None = None,
         full_text: FullTextOptions | bool | None = None,
+        metadata_fields: Mapping[str, MetadataType] | None = None,
+        json_indexes: Mapping[str | tuple[str, ...], MetadataType] | None = None,
+        tenant: str | None = None,
+        partition: str | None = None,
+        consistency_level: str | None = None,
         timeout: float | None = None,
         config: MilvusConfig | None = None,
     ) -> None:
         self.collection_name = check_collection_name(collection_name)
         self.config = _configure(
-            config, uri=uri, token=token, metric=metric, index=index, timeout=timeout
+            config,
+            uri=uri,
+            token=token,
+            metric=metric,
+            index=index,
+            consistency_level=consistency_level,
+            timeout=timeout,
         )
-        self.metric = self.config.metric or SimilarityMetric.COSINE
+        self._told = {
+            "full_text": full_text,
+            "metadata_fields": metadata_fields,
+            "json_indexes": json_indexes,
+            "tenant": tenant,
+            "partition": partition,
+        }
+        self._tenancy = check_tenancy(tenant, partition)
         self._plan = Plan(
-            metric=self.metric, index=self.config.index, full_text=check_full_text(full_text)
+            metric=self.config.metric,
+            index=self.config.index,
+            full_text=check_full_text(full_text),
+            columns=check_metadata_fields(metadata_fields),
+            json_indexes=check_json_indexes(json_indexes),
+            has_tenants=tenant is not None,
+            has_partitions=partition is not None,
         )
-        self._collection = Collection(Connection(self.config), self.collection_name, self._plan)
+        self._collection = Collection(
+            Connection(self.config), self.collection_name, self._plan, self._tenancy
+        )
+
+    @property
+    def metric(self) -> SimilarityMetric:  # type: ignore[override] # it is only read
+        """How dense vectors are compared: as the store was told, or as the collection says.
+
+        If it was not told, the engine is asked at the first access, unless a call has done so before.
+
+        Raises:
+            VectorStoreError: the engine cannot be asked.
+        """
+        return self.config.metric or self._run(self._collection.metric)
 
     @property
     def capabilities(self) -> frozenset[Capability]:  # type: ignore[override] # it is only read
@@ -99,6 +156,22 @@ class MilvusVectorStore(VectorStore):
             VectorStoreError: the server cannot be asked.
         """
         return self._run(self._collection.capabilities)
+
+    @property
+    def client(self) -> Any:
+        """Pymilvus's `MilvusClient`, connected, for all that the engine can do beyond this class.
+
+        It is closed with the store. What is written through it, the reads of stores may not see at
+        once; see `consistency_level`.
+
+        Raises:
+            VectorStoreError: nobody answers.
+        """
+        return self._collection.connection.client()
+
+    async def aclient(self) -> Any:
+        """Pymilvus's `AsyncMilvusClient` of the running event loop; see `client`."""
+        return await self._collection.connection.aclient()
 
     def add(self, entries: Sequence[VectorEntry]) -> list[str]:
         """See `VectorStore.add`; sent in requests of `MilvusConfig.batch_size` rows.
@@ -167,7 +240,7 @@ class MilvusVectorStore(VectorStore):
         rows = self._reader(selection, batch_size, include_embeddings, in_large_pages=False)
         while page := await self._arun(rows.next):
             for row in page:
-                yield VectorEntry(**decode(row))
+                yield VectorEntry(**decode(row, self._tenancy))
 
     def delete(self, ids: str | Sequence[str], *, missing_ok: bool = True) -> None:
         """See `VectorStore.delete`."""
@@ -240,13 +313,16 @@ class MilvusVectorStore(VectorStore):
         await self._collection.connection.aclose()
 
     def __repr__(self) -> str:
-        return (
-            f"MilvusVectorStore({self.collection_name!r}, uri={self.config.uri!r}, "
-            f"metric={str(self.metric)!r})"
-        )
+        told = {
+            "metric": self.config.metric and str(self.config.metric),
+            "tenant": self._tenancy.tenant,
+            "partition": self._tenancy.partition,
+        }
+        given = "".join(f", {name}={value!r}" for name, value in told.items() if value is not None)
+        return f"MilvusVectorStore({self.collection_name!r}, uri={self.config.uri!r}{given})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (type(self), self.collection_name, self.config, self._plan.full_text)
+        return _restore, (type(self), self.collection_name, self.config, self._told)
 
     def _run(self, make: Callable[[], Work[T]]) -> T:
         return run(self._collection.recovering(make))
@@ -259,12 +335,12 @@ class MilvusVectorStore(VectorStore):
     ) -> Callable[[], Work[list[str]]]:
         # What can be read only once must last for a second try.
         given = list(entries) if isinstance(entries, Iterator) else entries
-        return partial(add, self._collection, given, self.metric, most_rows)
+        return partial(add, self._collection, given, most_rows)
 
     def _querying(
         self, queries: Sequence[VectorStoreQuery]
     ) -> Callable[[], Work[list[list[VectorMatch]]]]:
-        return partial(query_many, self._collection, check_queries(queries), self.metric)
+        return partial(query_many, self._collection, check_queries(queries))
 
     def _getting(
         self, ids: Sequence[str], include_deleted: bool
@@ -293,7 +369,7 @@ class MilvusVectorStore(VectorStore):
     def _iterate(self, rows: RowReader) -> Iterator[VectorEntry]:
         while page := self._run(rows.next):
             for row in page:
-                yield VectorEntry(**decode(row))
+                yield VectorEntry(**decode(row, self._tenancy))
 
 
 def _configure(config: MilvusConfig | None, **given: Any) -> MilvusConfig:
@@ -308,6 +384,6 @@ def _restore(
     store: type[MilvusVectorStore],
     collection_name: str,
     config: MilvusConfig,
-    full_text: FullTextOptions | bool | None,
+    told: Mapping[str, Any],
 ) -> MilvusVectorStore:
-    return store(collection_name, config=config, full_text=full_text)
+    return store(collection_name, config=config, **told)

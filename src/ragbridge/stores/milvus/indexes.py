@@ -55,7 +55,7 @@ __all__ = [
     "index_from_name",
 ]
 
-Value: TypeAlias = int | float | bool | str
+_Value: TypeAlias = int | float | bool | str
 ServerVersion: TypeAlias = tuple[int, ...] | None
 """A server's version, such as (2, 5); None is Milvus Lite."""
 
@@ -99,7 +99,7 @@ class _Range:
 
 @dataclass(frozen=True, slots=True)
 class _OneOf:
-    choices: tuple[Value, ...]
+    choices: tuple[_Value, ...]
 
     def accepts(self, value: object) -> bool:
         return any(type(value) is type(choice) and value == choice for choice in self.choices)
@@ -140,12 +140,12 @@ class _Parameter:
         return f"{self.name} must be {self.allowed}, not {shorten(value)}"
 
 
-def _build(name: str, allowed: _Range | _OneOf, default: Value | None, **rest: Any) -> Any:
+def _build(name: str, allowed: _Range | _OneOf, default: _Value | None, **rest: Any) -> Any:
     parameter = _Parameter(name, allowed, default is None, searching=False, **rest)
     return field(default=default, metadata={"parameter": parameter})
 
 
-def _search(name: str, allowed: _Range | _OneOf, default: Value | None, **rest: Any) -> Any:
+def _search(name: str, allowed: _Range | _OneOf, default: _Value | None, **rest: Any) -> Any:
     parameter = _Parameter(name, allowed, default is None, searching=True, **rest)
     return field(default=default, metadata={"parameter": parameter})
 
@@ -214,7 +214,7 @@ class VectorIndex:
 
     def search_params(
         self, top_k: int, overrides: Mapping[str, Any] | None = None
-    ) -> dict[str, Value]:
+    ) -> dict[str, _Value]:
         """What goes under `params` in the `search_params` of one query.
 
         Args:
@@ -314,8 +314,8 @@ class VectorIndex:
         return {}
 
 
-def _raised(value: Any, parameter: _Parameter, top_k: int) -> Value:
-    chosen: Value = max(value, top_k) if parameter.at_least_top_k else value
+def _raised(value: Any, parameter: _Parameter, top_k: int) -> _Value:
+    chosen: _Value = max(value, top_k) if parameter.at_least_top_k else value
     return chosen
 
 

@@ -76,6 +76,12 @@ def test_the_memory_store_imports_no_engine():
     assert result.stdout.strip() == "False", result.stderr
 
 
+@pytest.mark.parametrize("missing", ["pytest", "hypothesis"])
+def test_the_suite_says_what_it_needs(missing):
+    result = run_python(f"import sys; sys.modules[{missing!r}] = None; import ragbridge.testing")
+    assert f"needs {missing}; run: pip install pytest hypothesis" in result.stderr
+
+
 def test_import_contracts_hold():
     result = run_python(
         "from importlinter.cli import lint_imports; raise SystemExit(lint_imports(no_cache=True))"

@@ -30,6 +30,7 @@ from ragbridge.documents import (
     TextDocument,
 )
 from ragbridge.embeddings import (
+    BinaryVector,
     Embedding,
     EmbeddingLike,
     EmbeddingProvider,
@@ -106,6 +107,7 @@ __all__ = [
     "WELL_KNOWN_METADATA_KEYS",
     "AudioDocument",
     "BinaryDocument",
+    "BinaryVector",
     "Capability",
     "ChatAssistantMessage",
     "ChatFunctionMessage",

@@ -24,6 +24,7 @@ from ragbridge.errors import (
 )
 
 __all__ = [
+    "BinaryVector",
     "Embedding",
     "EmbeddingLike",
     "EmbeddingProvider",
@@ -153,6 +154,78 @@ def _sparse_indices(indices: object) -> NDArray[np.int64]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class BinaryVector:
+    """A vector of bits, eight in a byte; the first is the highest bit of the first byte.
+
+    That is the order of `numpy.packbits`, and of Milvus.
+
+    Attributes:
+        packed: Shape (dimension / 8,), uint8.
+
+    Raises:
+        InvalidEmbeddingError: neither bytes nor a flat uint8 array, or empty.
+    """
+
+    packed: NDArray[np.uint8]
+
+    def __init__(self, packed: bytes | bytearray | NDArray[np.uint8]) -> None:
+        array: object = packed
+        if isinstance(array, bytes | bytearray):
+            array = np.frombuffer(bytes(array), np.uint8)
+        if not isinstance(array, np.ndarray) or array.dtype != np.uint8 or array.ndim != 1:
+            raise InvalidEmbeddingError(
+                f"packed must be bytes or a flat array of uint8, not {shorten(packed)}; "
+                "BinaryVector.from_bits takes single bits"
+            )
+        if not array.size:
+            raise InvalidEmbeddingError("packed must hold at least one byte, which is eight bits")
+        object.__setattr__(self, "packed", np.ascontiguousarray(array))
+
+    @classmethod
+    def from_bits(cls, bits: object) -> "BinaryVector":
+        """From single bits: a flat sequence of 0 and 1 or of booleans, a multiple of 8 of them.
+
+        Raises:
+            InvalidEmbeddingError: anything else.
+        """
+        try:
+            array = np.asarray(bits)
+        except ValueError as error:  # ragged lists
+            raise InvalidEmbeddingError(
+                f"bits must be a flat sequence of 0 and 1, not {shorten(bits)}"
+            ) from error
+        if (
+            array.ndim != 1
+            or array.dtype.kind not in "biu"
+            or not ((array == 0) | (array == 1)).all()
+        ):
+            raise InvalidEmbeddingError(
+                f"bits must be a flat sequence of 0 and 1, not {shorten(bits)}"
+            )
+        if not array.size or array.size % 8:
+            raise InvalidEmbeddingError(
+                f"bits must be a multiple of 8, at least 8, not {array.size}; fill up with zeros"
+            )
+        return cls(np.packbits(array.astype(np.bool_)))
+
+    def to_bits(self) -> list[int]:
+        """The single bits, each 0 or 1."""
+        bits: list[int] = np.unpackbits(self.packed).tolist()
+        return bits
+
+    def __len__(self) -> int:
+        """The dimension: how many bits there are."""
+        return 8 * len(self.packed)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, BinaryVector):
+            return NotImplemented
+        return np.array_equal(self.packed, other.packed)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class HybridVector:
     """A dense and a sparse vector of the same thing."""
 
@@ -173,7 +246,7 @@ class HybridVector:
     __hash__ = None  # type: ignore[assignment]
 
 
-Embedding: TypeAlias = Vector | SparseVector | HybridVector
+Embedding: TypeAlias = Vector | SparseVector | HybridVector | BinaryVector
 EmbeddingLike: TypeAlias = Embedding | Sequence[float]
 """What is accepted where an embedding is asked for."""
 
@@ -184,7 +257,7 @@ def as_embedding(value: object, name: str = "embedding") -> Embedding:
     Raises:
         InvalidEmbeddingError: see `as_vector`.
     """
-    if isinstance(value, SparseVector | HybridVector):
+    if isinstance(value, SparseVector | HybridVector | BinaryVector):
         return value
     return as_vector(value, name)
 
@@ -194,6 +267,11 @@ def dense_part(embedding: EmbeddingLike | None) -> Vector | None:
     if isinstance(embedding, HybridVector):
         return embedding.dense
     return embedding if isinstance(embedding, np.ndarray) else None
+
+
+def compared_part(embedding: EmbeddingLike | None) -> Vector | BinaryVector | None:
+    """The vector in `embedding` that the dense leg compares, if it has one."""
+    return embedding if isinstance(embedding, BinaryVector) else dense_part(embedding)
 
 
 def dense_parts(embeddings: Sequence[Embedding | None]) -> list[Vector]:

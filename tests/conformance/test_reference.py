@@ -4,6 +4,7 @@ import pytest
 
 from ragbridge.stores.base import SimilarityMetric
 from ragbridge.testing import (
+    BinaryTests,
     FullTextTests,
     HybridTests,
     ReferenceVectorStore,
@@ -11,6 +12,9 @@ from ragbridge.testing import (
     SparseTests,
     VectorStoreConformance,
 )
+
+DENSE_METRICS = [metric for metric in SimilarityMetric if not metric.is_binary]
+BINARY_METRICS = [SimilarityMetric.HAMMING, SimilarityMetric.JACCARD]
 
 
 class TestReference(VectorStoreConformance):
@@ -31,6 +35,12 @@ class TestReferenceSparse(SparseTests):
         return ReferenceVectorStore()
 
 
+class TestReferenceBinary(BinaryTests):
+    @pytest.fixture(params=BINARY_METRICS)
+    def vector_store(self, request):
+        return ReferenceVectorStore(metric=request.param)
+
+
 class TestReferenceFullText(FullTextTests):
     @pytest.fixture
     def vector_store(self):
@@ -38,6 +48,6 @@ class TestReferenceFullText(FullTextTests):
 
 
 class TestReferenceHybrid(HybridTests):
-    @pytest.fixture(params=SimilarityMetric)
+    @pytest.fixture(params=DENSE_METRICS)
     def vector_store(self, request):
         return ReferenceVectorStore(metric=request.param)

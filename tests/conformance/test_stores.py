@@ -4,12 +4,16 @@ import pytest
 
 from ragbridge.stores.base import SimilarityMetric
 from ragbridge.testing import (
+    BinaryTests,
     FullTextTests,
     HybridTests,
     ScoreTests,
     SparseTests,
     VectorStoreConformance,
 )
+
+DENSE_METRICS = [metric for metric in SimilarityMetric if not metric.is_binary]
+BINARY_METRICS = [SimilarityMetric.HAMMING, SimilarityMetric.JACCARD]
 
 pytestmark = pytest.mark.usefixtures("few_examples")
 
@@ -36,6 +40,14 @@ class TestSparse(SparseTests):
             yield store
 
 
+@pytest.mark.stores("memory", "milvus")
+class TestBinary(BinaryTests):
+    @pytest.fixture(params=BINARY_METRICS)
+    def vector_store(self, backend, request):
+        with backend.empty_store(metric=request.param, holds="binary") as store:
+            yield store
+
+
 @pytest.mark.stores("memory", "milvus-lite")
 class TestFullText(FullTextTests):
     @pytest.fixture
@@ -46,7 +58,7 @@ class TestFullText(FullTextTests):
 
 @pytest.mark.stores("memory", "milvus-lite")
 class TestHybrid(HybridTests):
-    @pytest.fixture(params=SimilarityMetric)
+    @pytest.fixture(params=DENSE_METRICS)
     def vector_store(self, backend, request):
         with backend.empty_store(metric=request.param, holds="hybrid") as store:
             yield store

@@ -33,6 +33,8 @@ class RRFRanker:
 class WeightedRanker:
     """The weighted sum of the legs' scores, each normalised to [0, 1] as Milvus does.
 
+    Scores of binary vectors lie there already, and are taken as they are.
+
     Attributes:
         weights: One for each leg of the query, in the order dense, sparse, full text; each in [0, 1].
 
@@ -88,7 +90,7 @@ def fuse(
 
 
 def normalize_score(score: float, scale: str) -> float:
-    """A leg's similarity score mapped to [0, 1], as Milvus' WeightedRanker maps it.
+    """A leg's similarity score mapped to [0, 1], as Milvus' WeightedRanker maps it; see there.
 
     Args:
         score: The score.
@@ -119,6 +121,8 @@ _NORMALIZERS: Final[Mapping[str, Callable[[float], float]]] = {
     "cosine": _normalize_cosine,
     "dot_product": _normalize_inner_product,
     "euclidean": _normalize_euclidean,
+    "hamming": float,
+    "jaccard": float,
     "sparse": _normalize_inner_product,
     "full_text": _normalize_bm25,
 }

@@ -7,7 +7,15 @@ from uuid import uuid4
 import numpy as np
 
 from ragbridge._filter_tree import TRUE, normalize
-from ragbridge.embeddings import Vector, dense_part, dense_parts, sparse_part
+from ragbridge.embeddings import (
+    BinaryVector,
+    EmbeddingLike,
+    Vector,
+    compared_part,
+    dense_part,
+    dense_parts,
+    sparse_part,
+)
 from ragbridge.errors import (
     EntryNotFoundError,
     InvalidConfigError,
@@ -55,19 +63,31 @@ def check_metric(value: object) -> SimilarityMetric:
 
 @dataclass(frozen=True, slots=True)
 class VectorShape:
-    """Which vectors a store holds: fixed by its first rows."""
+    """Which vectors a store holds: fixed by its first rows.
+
+    Attributes:
+        dimension: Of the dense or binary vectors, or None.
+        sparse: There are sparse ones.
+        binary: They are binary, and the dimension counts bits.
+    """
 
     dimension: int | None
     sparse: bool
+    binary: bool = False
 
     @classmethod
     def of(cls, entry: VectorEntry) -> "VectorShape":
         """The shape of one entry's vectors."""
-        dense = dense_part(entry.embedding)
-        return cls(None if dense is None else len(dense), sparse_part(entry.embedding) is not None)
+        compared = compared_part(entry.embedding)
+        return cls(
+            None if compared is None else len(compared),
+            sparse_part(entry.embedding) is not None,
+            isinstance(compared, BinaryVector),
+        )
 
     def __str__(self) -> str:
-        parts = [] if self.dimension is None else [f"a dense vector of dimension {self.dimension}"]
+        kind = "binary" if self.binary else "dense"
+        parts = [] if self.dimension is None else [f"a {kind} vector of dimension {self.dimension}"]
         parts += ["a sparse vector"] if self.sparse else []
         return " and ".join(parts) or "no vector"
 
@@ -95,7 +115,8 @@ def prepare_batch(
     Args:
         entries: What `add` was given.
         shape: What the store holds already, or None before the first add.
-        metric: The store's; COSINE refuses zero vectors.
+        metric: The store's; COSINE refuses zero vectors, each refuses vectors that it does not
+            compare.
 
     Raises:
         InvalidInputError: an entry is no VectorEntry.
@@ -106,6 +127,7 @@ def prepare_batch(
     if not checked:
         return None
     shape = shape or VectorShape.of(checked[0])
+    check_kind(checked[0].embedding, metric, f"entries[0] (id {checked[0].id!r})")
     _check_shapes(checked, shape)
     _check_dense(checked, shape, metric)
     ids = [entry.id or str(uuid4()) for entry in checked]
@@ -121,6 +143,23 @@ def _check_entries(entries: object) -> list[VectorEntry]:
     position = next(i for i, entry in enumerate(checked) if not isinstance(entry, VectorEntry))
     raise InvalidInputError(
         f"entries[{position}] must be a VectorEntry, not {shorten(checked[position])}"
+    )
+
+
+def check_kind(embedding: EmbeddingLike | None, metric: SimilarityMetric, name: str) -> None:
+    """Refuse dense vectors where the metric compares binary ones, and the other way round.
+
+    Raises:
+        InvalidEmbeddingError: see above.
+    """
+    compared = compared_part(embedding)
+    if compared is None or isinstance(compared, BinaryVector) is metric.is_binary:
+        return
+    kind, other = ("dense", "binary") if metric.is_binary else ("binary", "dense")
+    fitting = ", ".join(each for each in SimilarityMetric if each.is_binary is not metric.is_binary)
+    raise InvalidEmbeddingError(
+        f"{name} is a {kind} vector, but the metric {str(metric)!r} compares {other} ones; give a "
+        f"{other} vector, or use a store with one of the metrics {fitting}"
     )
 
 
@@ -156,7 +195,7 @@ def _is_positive(weights: Vector) -> bool:
 def _check_dense(
     entries: Sequence[VectorEntry], shape: VectorShape, metric: SimilarityMetric
 ) -> None:
-    if shape.dimension is None:
+    if shape.dimension is None or shape.binary:
         return
     vectors = dense_parts([entry.embedding for entry in entries])
     for start in range(0, len(vectors), _ROWS_AT_ONCE):
@@ -228,7 +267,7 @@ def check_query(
 
     Raises:
         UnsupportedQueryError: a leg or an option is not there.
-        InvalidEmbeddingError: the vector does not fit.
+        InvalidEmbeddingError: the vector does not fit, or is none that the metric compares.
         InvalidQueryError: no VectorStoreQuery, or the ranker's weights do not fit the legs.
     """
     if not isinstance(query, VectorStoreQuery):
@@ -236,13 +275,14 @@ def check_query(
     _check_capabilities(query, store, capabilities)
     _check_options(query, store, options or {})
     _check_weights(query)
-    dense = dense_part(query.embedding)
-    check_dense(dense, metric, "the query vector")
+    check_kind(query.embedding, metric, "the query vector")
+    check_dense(dense_part(query.embedding), metric, "the query vector")
     if shape is None:
         return
-    if dense is not None and shape.dimension != len(dense):
+    compared = compared_part(query.embedding)
+    if compared is not None and shape.dimension != len(compared):
         raise InvalidEmbeddingError(
-            f"the query vector has dimension {len(dense)}, but {store} holds {shape}; "
+            f"the query vector has dimension {len(compared)}, but {store} holds {shape}; "
             "embed queries with the model that embedded the rows"
         )
     if Leg.SPARSE in query.legs and not shape.sparse:

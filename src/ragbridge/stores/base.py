@@ -17,7 +17,7 @@ from ragbridge.embeddings import (
     Embedding,
     EmbeddingLike,
     as_embedding,
-    dense_part,
+    compared_part,
     same_embedding,
     sparse_part,
 )
@@ -51,7 +51,7 @@ __all__ = [
 
 
 class SimilarityMetric(StrEnum):
-    """How two dense vectors are compared. Scores are always higher for better matches."""
+    """How two dense or binary vectors are compared. Scores are always higher for better matches."""
 
     COSINE = "cosine"
     """The cosine of the angle, in [-1, 1]."""
@@ -59,10 +59,19 @@ class SimilarityMetric(StrEnum):
     """1 / (1 + distance), in (0, 1], with the true (unsquared) distance."""
     DOT_PRODUCT = "dot_product"
     """The inner product, unbounded."""
+    HAMMING = "hamming"
+    """Of binary vectors: the share of bits that agree, in [0, 1]."""
+    JACCARD = "jaccard"
+    """Of the bits of binary vectors: those set in both / those set in either, in [0, 1]; 0 if none is set."""
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether it compares binary vectors, and no others."""
+        return self in (SimilarityMetric.HAMMING, SimilarityMetric.JACCARD)
 
     def relevance(self, score: float) -> float:
         """`score` mapped to [0, 1]; inner products are taken for those of unit vectors."""
-        if self is SimilarityMetric.EUCLIDEAN:
+        if self is SimilarityMetric.EUCLIDEAN or self.is_binary:
             return score
         return min(1.0, max(0.0, (score + 1.0) / 2.0))
 
@@ -167,7 +176,7 @@ class VectorStoreQuery:
     are a hybrid search fused by `ranker`, none is a listing by filter (score 0.0, ordered by id).
 
     Attributes:
-        embedding: The dense, sparse or hybrid query vector; lists and arrays become float32.
+        embedding: The dense, binary, sparse or hybrid query vector; lists and arrays become float32.
         text: The full-text query.
         filters: What the metadata must fulfil.
         top_k: How many matches at the most; -1 for all of them.
@@ -223,7 +232,7 @@ class VectorStoreQuery:
     def legs(self) -> tuple[Leg, ...]:
         """The legs this query has, in the order dense, sparse, full text."""
         present = (
-            (Leg.DENSE, dense_part(self.embedding) is not None),
+            (Leg.DENSE, compared_part(self.embedding) is not None),
             (Leg.SPARSE, sparse_part(self.embedding) is not None),
             (Leg.FULL_TEXT, self.text is not None),
         )
@@ -238,7 +247,7 @@ class VectorStore(ABC):
     seen by every later read in the same process. Matches with equal scores are ordered by id.
 
     Attributes:
-        metric: How dense vectors are compared.
+        metric: How dense or binary vectors are compared; it says which of them the store takes.
         capabilities: The legs it serves, and whether it serves several at once.
     """
 
@@ -254,7 +263,7 @@ class VectorStore(ABC):
 
         Raises:
             InvalidEmbeddingError: an entry lacks a vector that the store holds, has one that it
-                does not hold, or one of another dimension; a zero dense vector under COSINE; an empty
+                does not hold or its metric does not compare, or one of another dimension; a zero dense vector under COSINE; an empty
                 or non-positive sparse vector. Nothing is written then.
             PartialWriteError: the store failed in the middle; it holds what is in and what is not.
         """
@@ -266,7 +275,8 @@ class VectorStore(ABC):
         Raises:
             UnsupportedQueryError: the store has no such leg, or does not know an option.
             UnsupportedFilterError: the store cannot evaluate the filter at all.
-            InvalidEmbeddingError: the query vector has another dimension, or is zero under COSINE.
+            InvalidEmbeddingError: the query vector has another dimension, is zero under COSINE, or is
+                none that the metric compares.
         """
 
     def query_many(self, queries: Sequence[VectorStoreQuery]) -> list[list[VectorMatch]]:

@@ -21,6 +21,7 @@ with `ReferenceVectorStore`, never with the store under test.
 | `VectorStoreConformance` | all that every store promises, with dense vectors |
 | `AddTests`, `QueryTests`, `ScoreTests`, `ReadTests`, `DeleteTests`, `LifecycleTests`, `RoundTripTests`, `InjectionTests`, `FilterTests` | its parts; run `ScoreTests` once for each metric |
 | `SparseTests` | sparse vectors; the store must hold nothing else |
+| `BinaryTests` | binary vectors, of dimension 16; run it once for each of their metrics |
 | `FullTextTests` | full-text search |
 | `HybridTests` | several legs at once; the store holds dense and sparse vectors |
 
@@ -31,6 +32,7 @@ from ragbridge.testing import _requirements  # noqa: F401 - before anything that
 from ragbridge.testing._filter_tables import FILTER_TABLES, FilterTable
 from ragbridge.testing._reference import ReferenceVectorStore
 from ragbridge.testing._suite.adding import AddTests
+from ragbridge.testing._suite.binary import BinaryTests
 from ragbridge.testing._suite.deleting import DeleteTests
 from ragbridge.testing._suite.filtering import FilterTests
 from ragbridge.testing._suite.injection import InjectionTests
@@ -43,6 +45,7 @@ from ragbridge.testing._suite.round_trip import RoundTripTests
 __all__ = [
     "FILTER_TABLES",
     "AddTests",
+    "BinaryTests",
     "DeleteTests",
     "FilterTable",
     "FilterTests",

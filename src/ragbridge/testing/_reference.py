@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ragbridge.embeddings import (
+    BinaryVector,
     Embedding,
     EmbeddingLike,
     HybridVector,
@@ -53,7 +54,7 @@ class ReferenceVectorStore(VectorStore):
     other stores are compared with. Full text is BM25 (k1 = 1.2, b = 0.75) over lowercase words.
 
     Args:
-        metric: How dense vectors are compared.
+        metric: How dense or binary vectors are compared.
     """
 
     capabilities = frozenset(Capability)
@@ -187,6 +188,8 @@ class ReferenceVectorStore(VectorStore):
         return {row_id: score for row_id, score in scores.items() if leg is Leg.DENSE or score > 0}
 
     def _dense_score(self, one: EmbeddingLike | None, other: EmbeddingLike | None) -> float:
+        if isinstance(one, BinaryVector) and isinstance(other, BinaryVector):
+            return self._binary_score(one.to_bits(), other.to_bits())
         a = np.asarray(dense_part(one), dtype=np.float64)
         b = np.asarray(dense_part(other), dtype=np.float64)
         if self.metric is SimilarityMetric.EUCLIDEAN:
@@ -194,6 +197,12 @@ class ReferenceVectorStore(VectorStore):
         if self.metric is SimilarityMetric.DOT_PRODUCT:
             return float(a @ b)
         return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+
+    def _binary_score(self, one: list[int], other: list[int]) -> float:
+        pairs = Counter(zip(one, other, strict=True))
+        if self.metric is SimilarityMetric.HAMMING:
+            return (pairs[0, 0] + pairs[1, 1]) / len(one)
+        return pairs[1, 1] / max(1, len(one) - pairs[0, 0])
 
     def _bm25(self, text: str, rows: Mapping[str, VectorEntry]) -> dict[str, float]:
         # Frequencies are those of the whole store: a filter does not change how rare a word is.
@@ -227,6 +236,8 @@ class ReferenceVectorStore(VectorStore):
             return (1 + score) / 2
         if leg is Leg.DENSE and self.metric is SimilarityMetric.EUCLIDEAN:
             return 1 - 2 * atan((1 / score - 1) ** 2) / pi
+        if leg is Leg.DENSE and self.metric.is_binary:
+            return score
         return 0.5 + atan(score) / pi
 
 
@@ -246,6 +257,8 @@ def _copy(entry: VectorEntry, **changes: Any) -> VectorEntry:
 def _copy_embedding(embedding: Embedding | None) -> Embedding | None:
     if isinstance(embedding, HybridVector):
         return HybridVector(embedding.dense.copy(), embedding.sparse)
+    if isinstance(embedding, BinaryVector):
+        return BinaryVector(embedding.packed.copy())
     return (
         embedding if embedding is None or isinstance(embedding, SparseVector) else embedding.copy()
     )

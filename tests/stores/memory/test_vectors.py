@@ -16,7 +16,7 @@ from ragbridge.stores.base import SimilarityMetric, VectorStoreQuery
 from ragbridge.stores.memory import InMemoryVectorStore, scoring, table, vectors
 from ragbridge.stores.memory.vectors import DenseRows, SparseRows
 
-METRICS = list(SimilarityMetric)
+METRICS = [metric for metric in SimilarityMetric if not metric.is_binary]
 EIGHT_ROWS = 4 * 5 * 8  # bytes, of dimension 5
 
 

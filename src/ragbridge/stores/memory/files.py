@@ -1,7 +1,8 @@
 """The file of an in-memory store: a zip of JSON and raw numbers, never of code.
 
 `header.json` says what the store is; then, for every few thousand rows, `N/rows.json` holds what is
-no vector, and `N/dense`, `N/lengths`, `N/indices` and `N/values` hold the vectors, little-endian.
+no vector, and `N/dense`, `N/binary`, `N/lengths`, `N/indices` and `N/values` hold the vectors,
+little-endian.
 """
 
 import json
@@ -21,7 +22,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragbridge.documents import Chunk, TextChunk
-from ragbridge.embeddings import Embedding, HybridVector, SparseVector, dense_part, sparse_part
+from ragbridge.embeddings import (
+    BinaryVector,
+    Embedding,
+    HybridVector,
+    SparseVector,
+    dense_part,
+    sparse_part,
+)
 from ragbridge.errors import (
     InvalidConfigError,
     MissingDependencyError,
@@ -147,7 +155,9 @@ def _encode_vectors(
     entries: Sequence[VectorEntry], shape: VectorShape | None
 ) -> Iterator[tuple[str, NDArray[Any]]]:
     embeddings = [entry.embedding for entry in entries]
-    if shape and shape.dimension:
+    if shape and shape.binary:
+        yield "binary", np.array([v.packed for v in embeddings if isinstance(v, BinaryVector)])
+    elif shape and shape.dimension:
         yield "dense", np.array([dense_part(each) for each in embeddings], "<f4")
     if shape and shape.sparse:
         sparse = [vector for each in embeddings if (vector := sparse_part(each))]
@@ -237,6 +247,8 @@ def _decode_vectors(
     def numbers(name: str, kind: str) -> NDArray[Any]:
         return np.frombuffer(_read(archive, f"{number}/{name}"), kind)
 
+    if shape and shape.binary:
+        return [*map(BinaryVector, numbers("binary", "u1").reshape(rows, -1))]
     dense: list[Any] = [None] * rows
     sparse: list[Any] = [None] * rows
     if shape and shape.dimension:

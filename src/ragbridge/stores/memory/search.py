@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from ragbridge.embeddings import Vector, dense_part, sparse_part
+from ragbridge.embeddings import BinaryVector, Vector, dense_part, sparse_part
 from ragbridge.stores._ranking import best_first, fuse
 from ragbridge.stores._requests import leg_limit, score_scale
 from ragbridge.stores._scoring import Exact
@@ -86,7 +86,9 @@ class Search:
         slots = np.flatnonzero(mask)
         if not len(slots):
             return []
-        if leg is Leg.DENSE:
+        if isinstance(query.embedding, BinaryVector) and leg is Leg.DENSE:
+            slots, scores = self._binary(query.embedding, slots)
+        elif leg is Leg.DENSE:
             slots, scores = self._dense(query, slots, top_k, rough)
         elif leg is Leg.SPARSE:
             slots, scores = self._sparse(query, slots)
@@ -110,6 +112,12 @@ class Search:
             least = scoring.rough_of(self._metric, query.min_score, vector)
             near = near[_at_least(rough[near], least - slack)]
         return slots[near], dense.exact(vector, slots[near])
+
+    def _binary(self, vector: BinaryVector, slots: Slots) -> tuple[Slots, Exact]:
+        binary = self._state.table.binary
+        if binary is None:
+            return slots[:0], np.empty(0)
+        return slots, binary.exact(vector, slots)
 
     def _rough_at(self, dense: DenseRows, prepared: Vector, slots: Slots) -> Vector:
         size = self._state.size

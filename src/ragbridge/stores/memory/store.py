@@ -53,7 +53,7 @@ class InMemoryVectorStore(VectorStore):
     and `load` keep it in a file.
 
     Args:
-        metric: How dense vectors are compared.
+        metric: How dense or binary vectors are compared.
         full_text: How texts are analysed and weighed; by default lowercase words, k1 1.2, b 0.75.
             What is searched are contents that are strings, by an index that is made anew at the
             first text query after a write. Needs the extra `text`.

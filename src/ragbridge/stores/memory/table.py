@@ -13,7 +13,13 @@ from typing import Any
 import numpy as np
 
 from ragbridge._filter_tree import Leaf, Node, normalize
-from ragbridge.embeddings import Embedding, HybridVector, dense_parts, sparse_part
+from ragbridge.embeddings import (
+    BinaryVector,
+    Embedding,
+    HybridVector,
+    dense_parts,
+    sparse_part,
+)
 from ragbridge.filters import Operator
 from ragbridge.stores._requests import Selection, VectorShape
 from ragbridge.stores.base import SimilarityMetric, VectorEntry
@@ -21,7 +27,7 @@ from ragbridge.stores.memory._arrays import Mask, Slots, put_at_end
 from ragbridge.stores.memory.columns import Columns
 from ragbridge.stores.memory.filters import evaluate
 from ragbridge.stores.memory.rows import DOCUMENT_ID, Rows
-from ragbridge.stores.memory.vectors import DenseRows, SparseRows
+from ragbridge.stores.memory.vectors import BinaryRows, DenseRows, SparseRows
 
 _FEW_DEAD_ROWS = 1000
 
@@ -40,7 +46,10 @@ class Table:
         self.rows = Rows()
         self.columns = Columns(self.rows.values)
         self.dense: DenseRows | None = None
-        if shape and shape.dimension:
+        self.binary: BinaryRows | None = None
+        if shape and shape.dimension and shape.binary:
+            self.binary = BinaryRows(shape.dimension, metric)
+        elif shape and shape.dimension:
             self.dense = DenseRows(shape.dimension, metric)
         self.sparse = SparseRows() if shape and shape.sparse else None
         self.slot_of: dict[str, int] = {}
@@ -50,12 +59,16 @@ class Table:
         embeddings = [entry.embedding for entry in rows.values()]
         if self.dense:
             self.dense.append(size, dense_parts(embeddings))
+        if self.binary:
+            self.binary.append(size, [v for v in embeddings if isinstance(v, BinaryVector)])
         if self.sparse:
             self.sparse.append(size, [v for v in map(sparse_part, embeddings) if v is not None])
         self.rows.append(size, rows)
 
     def embeddings(self, slots: Slots) -> list[Embedding | None]:
         """Copies of the vectors of some rows, as they were added."""
+        if self.binary:
+            return [*self.binary.take(slots)]
         dense = [row.copy() for row in self.dense.take(slots)] if self.dense else None
         sparse = self.sparse.take(slots) if self.sparse else None
         if dense and sparse:
@@ -74,6 +87,7 @@ class Table:
         kept.rows = self.rows.select(keep)
         kept.columns = self.columns.select(keep, kept.rows.values)
         kept.dense = self.dense and self.dense.select(keep)
+        kept.binary = self.binary and self.binary.select(keep)
         kept.sparse = self.sparse and self.sparse.select(keep)
         kept.slot_of = dict(zip(kept.rows.ids, count(), strict=False))
         return kept

@@ -1,4 +1,4 @@
-"""The vectors of a table: dense ones in blocks, sparse ones end to end."""
+"""The vectors of a table: dense ones in blocks, binary ones as packed rows, sparse ones end to end."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -8,8 +8,15 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ragbridge.embeddings import SparseVector, Vector
-from ragbridge.stores._scoring import Exact, Matrix, exact, squared_norms
+from ragbridge.embeddings import BinaryVector, SparseVector, Vector
+from ragbridge.stores._scoring import (
+    Exact,
+    Matrix,
+    Packed,
+    exact,
+    exact_of_bits,
+    squared_norms,
+)
 from ragbridge.stores.base import SimilarityMetric
 from ragbridge.stores.memory import scoring
 from ragbridge.stores.memory._arrays import Mask, Slots, put_at_end
@@ -142,6 +149,36 @@ def _squared_norms(rows: Matrix) -> Exact:
     if squared.min() < _FAR_ABOVE_SUBNORMAL:
         return squared_norms(rows.astype(np.float64))
     return squared.astype(np.float64)
+
+
+class BinaryRows:
+    """Binary vectors, eight bits in a byte."""
+
+    def __init__(self, dimension: int, metric: SimilarityMetric) -> None:
+        self.metric = metric
+        self._rows: Packed = np.empty((0, dimension // 8), np.uint8)
+
+    def append(self, size: int, vectors: Sequence[BinaryVector]) -> None:
+        """Put `vectors` into the rows from `size` on."""
+        self._rows = put_at_end(self._rows, size, [vector.packed for vector in vectors])
+
+    def exact(self, query: BinaryVector, slots: Slots) -> Exact:
+        """Similarity scores of some rows, shape (len(slots),)."""
+        scores = np.empty(len(slots), np.float64)
+        for done in range(0, len(slots), _ROWS_AT_ONCE):
+            part = slice(done, done + _ROWS_AT_ONCE)
+            scores[part] = exact_of_bits(self.metric, self._rows[slots[part]], query)
+        return scores
+
+    def take(self, slots: Slots) -> list[BinaryVector]:
+        """Copies of some rows."""
+        return [BinaryVector(row.copy()) for row in self._rows[slots]]
+
+    def select(self, keep: Mask) -> Self:
+        """The rows that are kept."""
+        kept = type(self)(8 * self._rows.shape[1], self.metric)
+        kept._rows = self._rows[: len(keep)][keep]
+        return kept
 
 
 class SparseRows:

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Final
 
 from ragbridge.stores.base import Capability
-from ragbridge.stores.milvus.indexes import AutoIndex, Flat, ServerVersion, VectorIndex
+from ragbridge.stores.milvus.indexes import AutoIndex, BinFlat, Flat, ServerVersion, VectorIndex
 
 _NEWEST: Final = (3, 0)  # what an engine that does not say its version is taken for
 _WINDOW: Final = 16_384
@@ -46,6 +46,7 @@ class Engine:
         max_fields: Of one collection, or None.
         capabilities: The legs that its collections can have, and whether several of them.
         index: The index of dense vectors that is taken by default.
+        binary_index: That of binary vectors; None where the engine has none.
         starves: Its indexes that are not exact give too few rows where a filter leaves few.
         text_analyzer: The analyzer for texts, which leaves terms between spaces as they are.
         splits_words: It makes the same words of a text as `FullTextOptions`.
@@ -79,6 +80,7 @@ class Engine:
     max_fields: int | None
     capabilities: frozenset[Capability]
     index: VectorIndex
+    binary_index: VectorIndex | None
     starves: bool
     text_analyzer: Mapping[str, str]
     splits_words: bool
@@ -111,6 +113,7 @@ LITE: Final = Engine(
     max_fields=None,
     capabilities=frozenset(Capability),
     index=Flat(),  # its HNSW gives too few rows where a filter leaves few, and is hardly faster
+    binary_index=None,
     starves=True,
     text_analyzer=MappingProxyType({"tokenizer": "standard"}),
     splits_words=True,
@@ -153,6 +156,7 @@ def _server(version: tuple[int, int]) -> Engine:
         max_fields=64,
         capabilities=frozenset(each for each, since in _SINCE.items() if version >= since),
         index=AutoIndex(),
+        binary_index=BinFlat(),
         starves=False,
         text_analyzer=MappingProxyType({"tokenizer": "whitespace"}),
         splits_words=False,  # nor does its standard analyzer, which takes "don't" for one word

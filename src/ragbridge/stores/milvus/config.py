@@ -57,7 +57,7 @@ class MilvusConfig:
         token: An API key, or `user:password`.
         db_name: The database; "" is the default one.
         index: The index of dense vectors; None lets the store choose.
-        metric: How dense vectors are compared; None lets the store choose.
+        metric: How dense or binary vectors are compared; None lets the store choose.
         consistency_level: Which writes reads see: "Strong", "Session", "Bounded" or "Eventually". None
             sees all that this process wrote, which is as fast as "Session" while nothing is written.
         timeout: Seconds for one operation.

@@ -64,9 +64,13 @@ METRICS: Final[Mapping[SimilarityMetric, str]] = MappingProxyType(
         SimilarityMetric.COSINE: "COSINE",
         SimilarityMetric.EUCLIDEAN: "L2",
         SimilarityMetric.DOT_PRODUCT: "IP",
+        SimilarityMetric.HAMMING: "HAMMING",
+        SimilarityMetric.JACCARD: "JACCARD",
     }
 )
-"""What Milvus calls the metrics of dense vectors."""
+"""What Milvus calls the metrics of dense and binary vectors."""
+
+_FLOAT_METRICS: Final = tuple(name for metric, name in METRICS.items() if not metric.is_binary)
 
 _INT_MAX = 2**31 - 1
 _OLDEST_SERVER = (2, 3)
@@ -170,7 +174,7 @@ class VectorIndex:
 
     name: ClassVar[str]
     kinds: ClassVar[tuple[VectorKind, ...]] = (VectorKind.FLOAT,)
-    metrics: ClassVar[tuple[str, ...]] = tuple(METRICS.values())
+    metrics: ClassVar[tuple[str, ...]] = _FLOAT_METRICS
     since: ClassVar[tuple[int, int]] = _OLDEST_SERVER
     on_lite: ClassVar[bool] = False
 
@@ -338,7 +342,7 @@ class AutoIndex(VectorIndex):
 
     name: ClassVar[str] = "AUTOINDEX"
     kinds: ClassVar[tuple[VectorKind, ...]] = tuple(VectorKind)
-    metrics: ClassVar[tuple[str, ...]] = (*METRICS.values(), "HAMMING", "JACCARD", "BM25")
+    metrics: ClassVar[tuple[str, ...]] = (*METRICS.values(), "BM25")
     on_lite: ClassVar[bool] = True
 
     ef: int | None = _search("ef", _Range(1), None, at_least_top_k=True, on_lite=True)

@@ -12,6 +12,7 @@ from ragbridge.stores._full_text import FullTextOptions
 from ragbridge.stores._requests import VectorShape
 from ragbridge.stores.base import Capability, Leg, SimilarityMetric
 from ragbridge.stores.milvus.capabilities import Engine
+from ragbridge.stores.milvus.clients import import_pymilvus
 from ragbridge.stores.milvus.columns import (
     Column,
     JsonIndex,
@@ -112,7 +113,7 @@ class Layout:
 
     Attributes:
         schema: The fields.
-        metric: How dense vectors are compared; the store's own where there are none.
+        metric: How dense or binary vectors are compared; the store's own where there are none.
         index: The index over them, or None where there is none, or one of an unknown kind.
     """
 
@@ -135,7 +136,7 @@ class Layout:
     @property
     def is_exact(self) -> bool:
         """Whether a search by dense vector compares with every row."""
-        return self.index is not None and self.index.name == "FLAT"
+        return self.index is not None and self.index.name in ("FLAT", "BIN_FLAT")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +144,7 @@ class Plan:
     """What a store was told of its collection; None leaves it to the engine.
 
     Attributes:
-        metric: How dense vectors are compared.
+        metric: How dense or binary vectors are compared.
         index: The index over them.
         full_text: Whether texts are searched, or how.
         columns: Those of declared metadata.
@@ -198,6 +199,11 @@ class Plan:
                 f"the entries have {shape}, but {engine.name} serves "
                 f"{', '.join(sorted(engine.capabilities))} only"
             )
+        if shape.binary and engine.binary_index is None:
+            raise InvalidEmbeddingError(
+                f"the entries have {shape}, but {engine.name} has no binary vectors; use a Milvus "
+                "server, or InMemoryVectorStore"
+            )
         if engine.max_dimension is not None and (shape.dimension or 0) > engine.max_dimension:
             raise InvalidEmbeddingError(
                 f"the vectors have dimension {shape.dimension}, but {engine.name} takes at most "
@@ -221,7 +227,8 @@ class Plan:
             return Layout(schema, metric, None)
         if self.index is not None:
             self.index.check_engine(engine.version)
-        return Layout(schema, metric, self.index or engine.index)
+        default = engine.binary_index if schema.shape.binary else engine.index
+        return Layout(schema, metric, self.index or default)
 
     def check(self, name: str, layout: Layout) -> None:
         """Refuse a collection that was made otherwise.
@@ -320,7 +327,8 @@ def new_collection(pymilvus: Any, schema: Schema, engine: Engine) -> dict[str, A
     made.add_field(ID, kinds.VARCHAR, is_primary=True, max_length=TEXT_LENGTHS[ID] + prefix)
     made.add_field(DOCUMENT_ID, kinds.VARCHAR, max_length=TEXT_LENGTHS[DOCUMENT_ID])
     if schema.shape.dimension is not None:
-        made.add_field(VECTOR, kinds.FLOAT_VECTOR, dim=schema.shape.dimension)
+        kind = kinds.BINARY_VECTOR if schema.shape.binary else kinds.FLOAT_VECTOR
+        made.add_field(VECTOR, kind, dim=schema.shape.dimension)
     if schema.shape.sparse:
         made.add_field(SPARSE, kinds.SPARSE_FLOAT_VECTOR)
     _add_texts(made, schema, engine, pymilvus)
@@ -382,10 +390,12 @@ def read_schema(name: str, description: Mapping[str, Any]) -> Schema:
             f"{', '.join(missing) or 'dynamic fields'}; use another collection_name"
         )
     dimension = int(fields[VECTOR]["params"]["dim"]) if VECTOR in fields else None
+    binary = import_pymilvus().DataType.BINARY_VECTOR
+    is_binary = VECTOR in fields and fields[VECTOR]["type"] == binary
     recorded = description.get("properties") or {}
     full_text = json.loads(recorded.get(_FULL_TEXT, "{}"))
     return Schema(
-        VectorShape(dimension, sparse=SPARSE in fields),
+        VectorShape(dimension, sparse=SPARSE in fields, binary=is_binary),
         FullTextOptions(**full_text) if BM25 in fields else None,
         TERMS in fields,
         columns_from_json(json.loads(recorded.get(_METADATA_FIELDS, "{}"))),
@@ -399,7 +409,7 @@ def read_layout(name: str, plan: Layout, index: Mapping[str, Any]) -> Layout:
     Args:
         name: The collection's.
         plan: What it would look like, had the store made it.
-        index: What `describe_index` returns for its dense vectors.
+        index: What `describe_index` returns for its dense or binary vectors.
 
     Raises:
         InvalidConfigError: it compares vectors in a way that no store does.

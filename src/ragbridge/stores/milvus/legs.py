@@ -3,16 +3,23 @@
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from math import sqrt
 from typing import Any, Final, TypeAlias, TypeVar
 
 import numpy as np
 
 from ragbridge._twins import Work
-from ragbridge.embeddings import SparseVector, Vector, dense_part, sparse_part
+from ragbridge.embeddings import (
+    BinaryVector,
+    SparseVector,
+    Vector,
+    compared_part,
+    sparse_part,
+)
 from ragbridge.stores._ranking import best_first
 from ragbridge.stores._requests import Selection
-from ragbridge.stores._scoring import exact
+from ragbridge.stores._scoring import exact, exact_of_bits
 from ragbridge.stores.base import Leg, SimilarityMetric, VectorStoreQuery
 from ragbridge.stores.milvus.capabilities import Engine
 from ragbridge.stores.milvus.collection import Collection
@@ -30,10 +37,10 @@ from ragbridge.stores.milvus.reading import (
     fetch,
     fulfilling,
 )
-from ragbridge.stores.milvus.rows import Row
+from ragbridge.stores.milvus.rows import Row, packed_bits
 
 Hits: TypeAlias = list[tuple[Row, float]]
-Sought: TypeAlias = Vector | SparseVector | str
+Sought: TypeAlias = Vector | BinaryVector | SparseVector | str
 """What a leg looks for."""
 
 T = TypeVar("T")
@@ -92,7 +99,7 @@ class Scope:
 def sought_by(leg: Leg, query: VectorStoreQuery, layout: Layout) -> Sought | None:
     """What a leg of a query looks for; None where it can find nothing."""
     if leg is Leg.DENSE:
-        return dense_part(query.embedding)
+        return compared_part(query.embedding)
     if leg is Leg.SPARSE:
         return _weights(sparse_part(query.embedding))
     options, text = layout.schema.full_text, query.text or ""
@@ -114,6 +121,8 @@ def request(leg: Leg, sought: Sequence[Any], limit: int, scope: Scope) -> dict[s
     data = [*sought]
     if leg is Leg.DENSE:
         metric = METRICS[layout.metric]
+        if layout.shape.binary:
+            data = [vector.packed.tobytes() for vector in sought]
         if scope.least is not None:
             params |= _radius(layout.metric, scope.least)
     elif leg is Leg.SPARSE:
@@ -261,8 +270,12 @@ class LegSearch:
 
     def _score(self) -> Callable[[float], float]:
         """What makes a similarity score of the engine's."""
+        layout = self._scope.layout
         if self._leg is Leg.DENSE:
-            return _SCORES[self._scope.layout.metric]
+            dimension = layout.shape.dimension
+            if dimension and layout.metric is SimilarityMetric.HAMMING:
+                return partial(_from_differing_bits, dimension)
+            return _SCORES[layout.metric]
         negative = self._leg is Leg.FULL_TEXT and self._scope.engine.negates_bm25
         return operator.neg if negative else float
 
@@ -285,9 +298,14 @@ class LegSearch:
 
     def _compare(self, vectors: Sequence[Any], sought: Sequence[Any]) -> Iterator[list[float]]:
         """The scores of some rows' vectors for each vector sought."""
+        metric = self._scope.layout.metric
+        if self._leg is Leg.DENSE and self._scope.layout.shape.binary:
+            packed = np.frombuffer(b"".join(map(packed_bits, vectors)), np.uint8)
+            bits = packed.reshape(len(vectors), -1)
+            return (exact_of_bits(metric, bits, each).tolist() for each in sought)
         if self._leg is Leg.DENSE:
             matrix = np.array(vectors, dtype=np.float32)
-            return (exact(self._scope.layout.metric, matrix, each).tolist() for each in sought)
+            return (exact(metric, matrix, each).tolist() for each in sought)
         weights = (each.to_dict() for each in sought)
         return ([_inner(vector, wanted) for vector in vectors] for wanted in weights)
 
@@ -380,8 +398,17 @@ def _from_squared_distance(distance: float) -> float:
     return 1.0 / (1.0 + sqrt(max(0.0, distance)))
 
 
+def _from_differing_bits(dimension: int, distance: float) -> float:
+    return 1.0 - distance / dimension
+
+
+def _from_jaccard_distance(distance: float) -> float:
+    return 1.0 - distance
+
+
 _SCORES: Final[Mapping[SimilarityMetric, Callable[[float], float]]] = {
     SimilarityMetric.COSINE: _from_cosine,
     SimilarityMetric.EUCLIDEAN: _from_squared_distance,
     SimilarityMetric.DOT_PRODUCT: float,
+    SimilarityMetric.JACCARD: _from_jaccard_distance,
 }

@@ -9,7 +9,14 @@ from typing import Any, Final
 import numpy as np
 
 from ragbridge.documents import Chunk, JsonValue, TextChunk
-from ragbridge.embeddings import Embedding, HybridVector, SparseVector, dense_part, sparse_part
+from ragbridge.embeddings import (
+    BinaryVector,
+    Embedding,
+    HybridVector,
+    SparseVector,
+    dense_part,
+    sparse_part,
+)
 from ragbridge.errors import InvalidDocumentError
 from ragbridge.stores.base import VectorEntry
 from ragbridge.stores.milvus.capabilities import Engine
@@ -94,14 +101,24 @@ def size_of(row: Row) -> int:
 
 
 def _vectors(embedding: Embedding | None) -> Row:
+    if isinstance(embedding, BinaryVector):
+        return {VECTOR: embedding.packed.tobytes()}
     dense, sparse = dense_part(embedding), sparse_part(embedding)
     vectors: Row = {} if dense is None else {VECTOR: dense}
     return vectors if sparse is None else vectors | {SPARSE: sparse.to_dict()}
 
 
+def packed_bits(value: Any) -> bytes:
+    """The bits of a binary vector, which searches give as bytes and queries in a list."""
+    bits: bytes = value if isinstance(value, bytes) else value[0]
+    return bits
+
+
 def _embedding(
-    dense: Sequence[float] | None, sparse: Mapping[int, float] | None
+    dense: bytes | Sequence[Any] | None, sparse: Mapping[int, float] | None
 ) -> Embedding | None:
+    if dense is not None and isinstance(packed_bits(dense), bytes):
+        return BinaryVector(packed_bits(dense))
     vector = None if dense is None else np.array(dense, dtype=np.float32)
     if sparse is None:
         return vector

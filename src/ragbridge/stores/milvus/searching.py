@@ -7,7 +7,7 @@ from math import inf
 from typing import Any, Final, TypeAlias
 
 from ragbridge._twins import Work
-from ragbridge.stores._ranking import Ranker, RRFRanker, best_first, fuse
+from ragbridge.stores._ranking import Ranker, RRFRanker, WeightedRanker, best_first, fuse
 from ragbridge.stores._requests import Selection, check_query, leg_limit, score_scale
 from ragbridge.stores.base import Leg, SimilarityMetric, VectorMatch, VectorStoreQuery
 from ragbridge.stores.milvus.capabilities import Engine
@@ -38,7 +38,7 @@ _RANGES: Final[Mapping[SimilarityMetric, tuple[float, float]]] = {
     SimilarityMetric.EUCLIDEAN: (0.0, 1.0),
     SimilarityMetric.DOT_PRODUCT: (-inf, inf),
 }
-"""Least scores that leave some rows out and others not."""
+"""Least scores that leave some rows out and others not; by metric of dense vectors."""
 _MOST_RRF_K: Final = 16_384  # servers take less than this
 
 Parts: TypeAlias = tuple[Sought | None, ...]
@@ -214,6 +214,9 @@ class _Search:
         asked = (*wanted.limits, wanted.most)
         within = all(n != -1 and (window is None or n <= window) for n in asked)
         in_range = not isinstance(wanted.ranker, RRFRanker) or wanted.ranker.k < _MOST_RRF_K
+        is_weighted = isinstance(wanted.ranker, WeightedRanker)
+        if is_weighted and scope.layout.metric.is_binary and Leg.DENSE in wanted.legs:
+            return False  # its normalization tells only the nearest rows apart
         is_plain = wanted.in_engine and wanted.expression.is_exact and not wanted.options.group_by
         return is_plain and within and in_range and not starves
 
@@ -268,7 +271,7 @@ def _least(query: VectorStoreQuery, layout: Layout, engine: Engine) -> float | N
     least = query.min_score
     if least is None or query.legs != (Leg.DENSE,) or not (layout.is_exact and engine.narrows):
         return None
-    low, high = _RANGES[layout.metric]
+    low, high = _RANGES.get(layout.metric, (inf, inf))
     return least if low < least <= high else None
 
 

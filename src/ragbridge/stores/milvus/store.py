@@ -51,8 +51,8 @@ class MilvusVectorStore(VectorStore):
     """Rows in a Milvus collection, which the first `add` makes.
 
     Serves dense, sparse, full-text (BM25) and hybrid queries as far as the engine does: Milvus Lite
-    and servers from 2.5 on serve all of them, 2.4 has no full text, 2.3 only dense vectors. The first
-    `add` decides which vectors the collection has. May be used from several threads, and from several
+    and servers from 2.5 on serve all of them, 2.4 has no full text, 2.3 only dense vectors. Servers
+    have binary vectors too. The first `add` decides which vectors the collection has. May be used from several threads, and from several
     event loops, each with an async client of its own. Connecting is left to the first call.
 
     Args:
@@ -60,10 +60,11 @@ class MilvusVectorStore(VectorStore):
         uri: A path that ends in `.db` (Milvus Lite), or `http://` or `https://` with a host; see
             `MilvusConfig` for where it comes from if it is not given.
         token: An API key, or `user:password`.
-        metric: How dense vectors are compared: by default as the collection says, or by cosine if it
+        metric: How dense or binary vectors are compared: by default as the collection says, or by cosine if it
             is not there yet.
         index: The index to make, or its name. By default "FLAT" on Milvus Lite, which is exact, and
-            "AUTOINDEX" on servers, which is the server's choice and approximate on many rows.
+            "AUTOINDEX" on servers, which is the server's choice and approximate on many rows; "BIN_FLAT"
+            for binary vectors.
         full_text: Whether texts are searched. None: where the engine has BM25. True, or options that
             say how texts are analysed: it must have it. False: they are not, which makes writes
             faster. The options of a collection that is there already are read off it.

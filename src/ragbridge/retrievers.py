@@ -13,7 +13,7 @@ from ragbridge.embeddings import (
     Embedding,
     EmbeddingProvider,
     check_embeddings,
-    dense_part,
+    compared_part,
     sparse_part,
 )
 from ragbridge.errors import (
@@ -249,7 +249,7 @@ class VectorRetriever(Retriever):
 
 
 _PARTS: Final[Mapping[SearchMode | None, Callable[[Embedding], Embedding | None]]] = {
-    SearchMode.DENSE: dense_part,
+    SearchMode.DENSE: compared_part,
     SearchMode.SPARSE: sparse_part,
 }
 

@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 
 from ragbridge.documents import TextChunk
 from ragbridge.embeddings import (
+    BinaryVector,
     EmbeddingProvider,
     HybridVector,
     SparseVector,
     as_embedding,
     as_vector,
+    compared_part,
     dense_part,
     same_embedding,
     sparse_part,
@@ -149,6 +151,72 @@ def test_hybrid_vectors_hold_both():
         HybridVector([], sparse)
 
 
+@given(st.lists(st.booleans(), min_size=1, max_size=20).map(lambda bits: 8 * bits))
+def test_bits_are_packed_and_come_back(bits):
+    vector = BinaryVector.from_bits(bits)
+    assert vector.to_bits() == bits
+    assert len(vector) == len(bits)
+    assert vector.packed.dtype == np.uint8
+    assert vector == BinaryVector(vector.packed) == BinaryVector(vector.packed.tobytes())
+
+
+def test_the_first_bit_is_the_highest_of_the_first_byte():
+    assert BinaryVector.from_bits([1, 0, 0, 0, 0, 0, 0, 0] + 7 * [0] + [1]).packed.tolist() == [
+        128,
+        1,
+    ]
+    assert BinaryVector.from_bits(np.ones(8, np.float32) > 0).packed.tolist() == [255]
+    assert BinaryVector(bytearray(b"\x03")).to_bits() == [0, 0, 0, 0, 0, 0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("packed", "message"),
+    [
+        (b"", "at least one byte"),
+        (np.empty(0, np.uint8), "at least one byte"),
+        (np.zeros((1, 2), np.uint8), "flat array of uint8"),
+        (np.zeros(2, np.int64), "flat array of uint8"),
+        ([0, 255], "from_bits"),
+        ("\x01", "must be bytes"),
+        (None, "must be bytes"),
+    ],
+    ids=repr,
+)
+def test_bad_packed_bits_are_refused(packed, message):
+    with pytest.raises(InvalidEmbeddingError, match=message):
+        BinaryVector(packed)
+
+
+@pytest.mark.parametrize(
+    ("bits", "message"),
+    [
+        (np.empty(0, np.bool_), "multiple of 8"),
+        ([1] * 7, "multiple of 8.*not 7"),
+        ([0, 1, 2, 0, 0, 0, 0, 0], "0 and 1"),
+        ([0.0] * 8, "0 and 1"),
+        ([[0] * 8], "0 and 1"),
+        ([[0] * 8, [1]], "0 and 1"),
+        ("00000000", "0 and 1"),
+        (None, "0 and 1"),
+    ],
+    ids=repr,
+)
+def test_bad_bits_are_refused(bits, message):
+    with pytest.raises(InvalidEmbeddingError, match=message):
+        BinaryVector.from_bits(bits)
+
+
+def test_binary_vectors_are_compared_by_the_dense_leg_but_are_not_dense():
+    binary, dense = BinaryVector(b"\x01"), as_vector([1.0])
+    assert compared_part(binary) is binary
+    assert compared_part(dense) is dense
+    assert compared_part(HybridVector(dense, SparseVector([1], [1.0]))) is dense
+    assert compared_part(SparseVector([1], [1.0])) is None
+    assert dense_part(binary) is sparse_part(binary) is None
+    with pytest.raises(InvalidEmbeddingError, match="dense"):
+        HybridVector(binary, SparseVector([1], [1.0]))
+
+
 def test_the_parts_of_an_embedding():
     dense, sparse = as_vector([1.0, 2.0]), SparseVector([1], [2.0])
     both = HybridVector(dense, sparse)
@@ -176,6 +244,9 @@ def test_embeddings_are_compared_by_kind_and_value():
         SparseVector([2], [1.0]),
         HybridVector([1.0, 2.0], SparseVector([1], [1.0])),
         HybridVector([1.0, 2.0], SparseVector([1], [2.0])),
+        BinaryVector(b"\x01"),
+        BinaryVector(b"\x02"),
+        BinaryVector(b"\x01\x00"),
     ]
     for place, one in enumerate(kinds):
         for other_place, other in enumerate(kinds):
@@ -183,7 +254,12 @@ def test_embeddings_are_compared_by_kind_and_value():
 
 
 @pytest.mark.parametrize(
-    "vector", [SparseVector([1], [1.0]), HybridVector([1.0], SparseVector([1], [1.0]))]
+    "vector",
+    [
+        SparseVector([1], [1.0]),
+        HybridVector([1.0], SparseVector([1], [1.0])),
+        BinaryVector(b"\x01"),
+    ],
 )
 def test_vectors_are_values(vector):
     assert as_embedding(vector) is vector

@@ -79,6 +79,8 @@ def test_weights_apply_to_normalised_scores():
         ("euclidean", 0.5, 0.5),
         ("euclidean", 1 / 3, 1 - 2 * atan(4) / pi),
         ("euclidean", 0.0, 0.0),
+        ("hamming", 0.75, 0.75),
+        ("jaccard", 0.25, 0.25),
     ],
 )
 def test_scores_are_normalised_as_milvus_does(scale, score, normal):
@@ -91,6 +93,8 @@ def test_scores_are_normalised_as_milvus_does(scale, score, normal):
         (SimilarityMetric.COSINE, {-1.0: 0.0, 0.0: 0.5, 1.0: 1.0, 1.0000001: 1.0}),
         (SimilarityMetric.DOT_PRODUCT, {-1.0: 0.0, 0.0: 0.5, 1.0: 1.0, 7.0: 1.0, -7.0: 0.0}),
         (SimilarityMetric.EUCLIDEAN, {0.0: 0.0, 0.25: 0.25, 1.0: 1.0}),
+        (SimilarityMetric.HAMMING, {0.0: 0.0, 0.25: 0.25, 1.0: 1.0}),
+        (SimilarityMetric.JACCARD, {0.0: 0.0, 0.25: 0.25, 1.0: 1.0}),
     ],
 )
 def test_relevance_lies_in_the_unit_interval(metric, scores):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ragbridge.documents import Chunk, TextChunk
-from ragbridge.embeddings import HybridVector, SparseVector
+from ragbridge.embeddings import BinaryVector, HybridVector, SparseVector
 from ragbridge.errors import (
     InvalidConfigError,
     InvalidDocumentError,
@@ -37,9 +37,12 @@ from ragbridge.stores.base import (
     WeightedRanker,
 )
 
+HAMMING = SimilarityMetric.HAMMING
 COSINE, DOT = SimilarityMetric.COSINE, SimilarityMetric.DOT_PRODUCT
 SPARSE = SparseVector([1, 2], [1.0, 2.0])
 HYBRID = HybridVector([1.0, 2.0], SPARSE)
+BINARY = BinaryVector(b"\x01")
+DENSE_METRICS = [metric for metric in SimilarityMetric if not metric.is_binary]
 EVERY_SHAPE = {
     "dense": ([1.0, 2.0], VectorShape(2, sparse=False)),
     "sparse": (SPARSE, VectorShape(None, sparse=True)),
@@ -88,6 +91,35 @@ def test_other_shapes_are_refused(held, given):
             prepare_batch(entries, shape, COSINE)
 
 
+@pytest.mark.parametrize("metric", SimilarityMetric)
+@pytest.mark.parametrize("kind", ["dense", "hybrid", "binary"])
+def test_a_metric_takes_what_it_compares(kind, metric):
+    vector = BINARY if kind == "binary" else EVERY_SHAPE[kind][0]
+    query = VectorStoreQuery(embedding=vector)
+    if metric.is_binary is (kind == "binary"):
+        shape = prepare_batch([entry(embedding=vector)], None, metric).shape
+        assert shape == VectorShape.of(entry(embedding=vector))
+        asked(query, metric=metric, shape=shape)
+        return
+    fitting = "cosine, euclidean, dot_product" if metric.is_binary else "hamming, jaccard"
+    for shape in (None, VectorShape(8, sparse=False, binary=metric.is_binary)):
+        with pytest.raises(InvalidEmbeddingError, match=f"'a'.*{metric}.*{fitting}"):
+            prepare_batch([entry("a", vector)], shape, metric)
+        with pytest.raises(InvalidEmbeddingError, match=f"query vector.*{metric}.*{fitting}"):
+            asked(query, metric=metric, shape=shape)
+
+
+@pytest.mark.parametrize("embedding", [[1.0], SPARSE, None, BinaryVector(b"ab")], ids=repr)
+def test_binary_rows_take_no_other_vectors(embedding):
+    with pytest.raises(InvalidEmbeddingError, match=r"'b'.*holds a binary vector of dimension 8"):
+        prepare_batch([entry("a", BINARY), entry("b", embedding)], None, HAMMING)
+
+
+def test_rows_without_a_dense_vector_go_with_every_metric():
+    for embedding in (SPARSE, None):
+        assert prepare_batch([entry(embedding=embedding)], None, HAMMING)
+
+
 def test_shapes_say_what_they_are():
     texts = {name: str(shape) for name, (_, shape) in EVERY_SHAPE.items()}
     assert texts == {
@@ -118,7 +150,7 @@ def test_sparse_weights_are_looked_at_again(bad):
         prepare_batch([row], None, DOT)
 
 
-@pytest.mark.parametrize("metric", SimilarityMetric)
+@pytest.mark.parametrize("metric", DENSE_METRICS)
 @pytest.mark.parametrize("bad", [nan, inf, -inf, 3e38])
 def test_dense_vectors_must_have_a_norm(metric, bad):
     vector = np.array([1.0, 1.0, 3e38], dtype=np.float32)
@@ -130,7 +162,7 @@ def test_dense_vectors_must_have_a_norm(metric, bad):
         check_dense(vector, metric, "the vector")
 
 
-@pytest.mark.parametrize("metric", SimilarityMetric)
+@pytest.mark.parametrize("metric", DENSE_METRICS)
 @pytest.mark.parametrize("vector", [[0.0, 0.0], [1e-30, -1e-30], [1e-45, 0.0]], ids=str)
 def test_zero_vectors_are_refused_under_cosine_only(metric, vector):
     rows = [entry(embedding=[1.0, 2.0]) for _ in range(3000)]
@@ -260,6 +292,9 @@ def test_weights_must_fit_the_legs(weights):
 def test_query_vectors_must_fit_the_rows():
     with pytest.raises(InvalidEmbeddingError, match="dimension 3"):
         asked(VectorStoreQuery(embedding=[1.0, 2.0, 3.0]))
+    bits = VectorShape(8, sparse=False, binary=True)
+    with pytest.raises(InvalidEmbeddingError, match="dimension 16"):
+        asked(VectorStoreQuery(embedding=BinaryVector(b"ab")), metric=HAMMING, shape=bits)
     with pytest.raises(InvalidEmbeddingError, match="no vector"):
         asked(VectorStoreQuery(embedding=[1.0]), shape=VectorShape(None, sparse=False))
     with pytest.raises(InvalidEmbeddingError, match="zero"):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ragbridge.documents import TextChunk
-from ragbridge.embeddings import HybridVector, SparseVector
+from ragbridge.embeddings import BinaryVector, HybridVector, SparseVector
 from ragbridge.errors import InvalidInputError, InvalidQueryError
 from ragbridge.filters import MetadataFilters, where
 from ragbridge.stores.base import (
@@ -127,6 +127,7 @@ def test_a_query_has_sensible_defaults():
         ({}, []),
         ({"embedding": [1.0]}, [Leg.DENSE]),
         ({"embedding": SparseVector([1], [1.0])}, [Leg.SPARSE]),
+        ({"embedding": BinaryVector(b"a")}, [Leg.DENSE]),
         ({"text": ""}, [Leg.FULL_TEXT]),
         ({"embedding": [1.0], "text": "a"}, [Leg.DENSE, Leg.FULL_TEXT]),
         (

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from memory_rows import entry, random_vectors
 from ragbridge.documents import Chunk, TextChunk
-from ragbridge.embeddings import HybridVector, SparseVector
+from ragbridge.embeddings import BinaryVector, HybridVector, SparseVector
 from ragbridge.errors import (
     InvalidConfigError,
     MissingDependencyError,
@@ -61,6 +61,7 @@ EMBEDDINGS = {
     "dense": dense_part,
     "sparse": sparse_part,
     "hybrid": lambda n: HybridVector(dense_part(n), sparse_part(n)),
+    "binary": lambda n: BinaryVector(bytes([n, 255 - n])),
 }
 CHUNKS = [
     TextChunk(
@@ -79,8 +80,15 @@ CHUNKS = [
 ]
 
 
-@pytest.mark.parametrize("metric", SimilarityMetric)
-@pytest.mark.parametrize("kind", EMBEDDINGS)
+@pytest.mark.parametrize(
+    ("kind", "metric"),
+    [
+        (kind, metric)
+        for kind in EMBEDDINGS
+        for metric in SimilarityMetric
+        if metric.is_binary is (kind == "binary")
+    ],
+)
 def test_everything_comes_back(kind, metric, tmp_path, monkeypatch):
     monkeypatch.setattr(store_module, "_ROWS_PER_PART", 3)
     store = InMemoryVectorStore(metric=metric)

@@ -225,6 +225,8 @@ class Plan:
         metric = self.metric or SimilarityMetric.COSINE
         if schema.shape.dimension is None:
             return Layout(schema, metric, None)
+        if metric.is_binary is not schema.shape.binary:  # `check` tells what the collection's is
+            metric = SimilarityMetric.HAMMING if schema.shape.binary else SimilarityMetric.COSINE
         if self.index is not None:
             self.index.check_engine(engine.version)
         default = engine.binary_index if schema.shape.binary else engine.index

@@ -314,7 +314,9 @@ class Collection:
         there = yield from self._ask(self._call("list_indexes"))
         for name in made.keys() - set(there):
             try:
-                yield from self._do(self._call("create_index", index_params=made[name]))
+                # Waiting for an index to be built takes pymilvus half a second even without rows.
+                call = self._call("create_index", index_params=made[name], sync=False)
+                yield from self._do(call)
             except VectorStoreError:  # another store may have made it in the meantime
                 if name not in (yield from self._ask(self._call("list_indexes"))):
                     raise

@@ -260,7 +260,7 @@ def test_weights_must_fit_the_legs(weights):
 def test_query_vectors_must_fit_the_rows():
     with pytest.raises(InvalidEmbeddingError, match="dimension 3"):
         asked(VectorStoreQuery(embedding=[1.0, 2.0, 3.0]))
-    with pytest.raises(InvalidEmbeddingError, match="no vector"):
+    with pytest.raises(UnsupportedQueryError, match="no dense leg"):
         asked(VectorStoreQuery(embedding=[1.0]), shape=VectorShape(None, sparse=False))
     with pytest.raises(InvalidEmbeddingError, match="zero"):
         asked(VectorStoreQuery(embedding=[0.0, 0.0]))

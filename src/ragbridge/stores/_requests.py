@@ -240,6 +240,8 @@ def check_query(
     check_dense(dense, metric, "the query vector")
     if shape is None:
         return
+    if dense is not None and shape.dimension is None:
+        raise UnsupportedQueryError(f"{store} holds {shape}, so it has no dense leg")
     if dense is not None and shape.dimension != len(dense):
         raise InvalidEmbeddingError(
             f"the query vector has dimension {len(dense)}, but {store} holds {shape}; "

@@ -40,7 +40,7 @@ def main() -> None:
         for mode in MODES:
             for filters in (None, UNDER_100):
                 matches = ask(store, mode, filters)
-                show(f"by {mode}, {filters or 'no filter'}", matches)
+                show(f"by {mode}, {'no filter' if filters is None else filters}", matches)
         print(augment_user_query(matches, QUESTION).content)
 
 

@@ -9,6 +9,7 @@ Work that calls stores and providers is written once, as a generator of steps:
 `run` does the steps by their sync calls, `arun` by the async ones.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import closing
 from functools import partial
@@ -38,6 +39,11 @@ class Step(Generic[T]):
 
 
 Work: TypeAlias = Generator[Step[Any], Any, T]
+
+
+def pause() -> Step[None]:
+    """Let the other tasks of an event loop have their turns."""
+    return Step(lambda _seconds: None, asyncio.sleep, 0)
 
 
 def run(work: Work[T]) -> T:

@@ -17,7 +17,8 @@ rows that it selects. Logic is two-valued throughout.
 Conditions are `and`, `or` and `not` (none of the children matches). An empty group is true wherever
 it stands, so its negation is false. A missing key and an explicit null are the same thing. `== None`
 means not-exists, `!= None` means exists. `any []` is false, `all []` is true for every array and
-`text_match ""` for every string. Case-insensitive means `str.lower` on both sides.
+`text_match ""` for every string. Case-insensitive means `str.lower` on both sides. `contains`, `any`
+and `all` look into arrays only; LlamaIndex's SimpleVectorStore also finds substrings with `contains`.
 
 A key is a top-level key, taken literally; a tuple of strings is a path into nested objects. An array
 on a path ends it: missing.

@@ -295,7 +295,7 @@ def test_query_vectors_must_fit_the_rows():
     bits = VectorShape(8, sparse=False, binary=True)
     with pytest.raises(InvalidEmbeddingError, match="dimension 16"):
         asked(VectorStoreQuery(embedding=BinaryVector(b"ab")), metric=HAMMING, shape=bits)
-    with pytest.raises(InvalidEmbeddingError, match="no vector"):
+    with pytest.raises(UnsupportedQueryError, match="no dense leg"):
         asked(VectorStoreQuery(embedding=[1.0]), shape=VectorShape(None, sparse=False))
     with pytest.raises(InvalidEmbeddingError, match="zero"):
         asked(VectorStoreQuery(embedding=[0.0, 0.0]))

@@ -280,6 +280,8 @@ def check_query(
     if shape is None:
         return
     compared = compared_part(query.embedding)
+    if compared is not None and shape.dimension is None:
+        raise UnsupportedQueryError(f"{store} holds {shape}, so it has no dense leg")
     if compared is not None and shape.dimension != len(compared):
         raise InvalidEmbeddingError(
             f"the query vector has dimension {len(compared)}, but {store} holds {shape}; "

@@ -64,7 +64,7 @@ def test_rows_without_any_vector_are_searched_by_text_and_filter():
     assert [m.id for m in store.query(VectorStoreQuery(text="red"))] == ["a"]
     assert [m.id for m in store.query(VectorStoreQuery())] == ["a", "b"]
     assert store.get(["a"])[0].embedding is None
-    with pytest.raises(InvalidEmbeddingError, match="no vector"):
+    with pytest.raises(UnsupportedQueryError, match="no dense leg"):
         store.query(VectorStoreQuery(embedding=[1, 2]))
 
 

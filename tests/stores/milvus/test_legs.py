@@ -498,6 +498,43 @@ class TestSearchesBySeveralLegs:
         assert sent(calls) == []
 
 
+@ON_LITE
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"text": "red"},
+        {"embedding": SparseVector([1], [1.0])},
+        {"text": "red", "embedding": HybridVector([1.0, 0.0], SparseVector([1], [1.0]))},
+    ],
+    ids=["text", "sparse", "hybrid"],
+)
+def test_the_best_row_of_each_document_by_any_legs(make_store, asked):
+    store = make_store()
+    store.add(
+        [
+            make_entry(
+                f"{document}-{n:03}",
+                HybridVector([1.0, 0.1 * rank], SparseVector([1], [9.0 - rank])),
+                text="red " * (9 - rank),
+                document_id=document,
+            )
+            for rank, document in enumerate("abcde")
+            for n in range(60 if document == "a" else 2)
+        ]
+    )
+    query = VectorStoreQuery(**asked, options={"group_by": "document_id"}, top_k=3)
+    matches = store.query(query)
+    if len(query.legs) == 1:
+        assert [match.chunk.document_id for match in matches] == ["a", "b", "c"]
+    documents = [match.chunk.document_id for match in matches]
+    assert len(documents) == len(set(documents)) == 3
+    assert documents[0] == "a"
+    scores = [match.similarity_score for match in matches]
+    assert scores == sorted(scores, reverse=True)
+    enough = store.query(replace(query, min_score=scores[1]))
+    assert ids_of(enough) == ids_of(matches[:2])
+
+
 def limit_answers(monkeypatch, method):
     """Refuse what answers several queries, or one with more than ids, as too large."""
     import grpc
@@ -507,7 +544,7 @@ def limit_answers(monkeypatch, method):
             return grpc.StatusCode.RESOURCE_EXHAUSTED
 
         def details(self):
-            return "too large"
+            return "Received message larger than max (2 vs. 1)"
 
     client = pymilvus.MilvusClient
     original = getattr(client, method)

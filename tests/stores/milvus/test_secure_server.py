@@ -1,12 +1,20 @@
 """Configurations against a real server that wants passwords and speaks TLS."""
 
+import asyncio
+import logging
+import pickle
 import socket
 import subprocess
+from dataclasses import replace
+from traceback import format_exception
 
 import pytest
 
 from milvus_server import MilvusServer, unavailable_reason
-from ragbridge.stores.milvus.config import MilvusConfig
+from ragbridge.errors import StoreAccessError
+from ragbridge.stores.base import VectorStoreQuery
+from ragbridge.stores.milvus import MilvusConfig, MilvusVectorStore
+from ragbridge.testing._suite.samples import ids_of, make_entry
 
 NAME = "milvus.test"  # what the server's certificate is for
 LOOPBACKS = ["127.0.0.1"]
@@ -112,3 +120,34 @@ def test_a_server_of_another_authority_is_not_trusted(server):
     uri = f"https://root:Milvus@127.0.0.1:{server.port}"
     with pytest.raises(MilvusException, match="Fail connecting"):
         connect(MilvusConfig(uri=uri, server_name=NAME))
+
+
+# Stores
+
+
+def test_a_store_with_the_right_token_works(server):
+    with MilvusVectorStore("secured", config=server.configured()) as store:
+        assert store.ping() == "Milvus 2.3.5"
+        store.add([make_entry("a"), make_entry("b")])
+        assert ids_of(store.query(VectorStoreQuery(top_k=2))) == ["a", "b"]
+        assert asyncio.run(store.acount()) == 2
+        assert asyncio.run(store.aping()) == "Milvus 2.3.5"
+        store.clear()
+
+
+@pytest.mark.parametrize("token", ["root:not-the-password", "nobody:Milvus", "an-api-key", ""])
+def test_a_store_with_a_wrong_token_or_none_says_so(server, token, caplog, capfd):
+    caplog.set_level(logging.DEBUG)
+    config = replace(server.configured(), token=token)
+    with MilvusVectorStore("secured", config=config) as store:
+        calls = [store.ping, store.count]
+        calls += [lambda: asyncio.run(store.aping()), lambda: asyncio.run(store.acount())]
+        for call in calls:
+            with pytest.raises(StoreAccessError, match="UNAUTHENTICATED") as caught:
+                call()
+            if token:
+                assert token not in "".join(format_exception(caught.value))
+        if token:
+            shown = [repr(store), repr(config), str(vars(store)), caplog.text, *capfd.readouterr()]
+            assert not any(token in text for text in shown)
+            assert token.encode() not in pickle.dumps(store)

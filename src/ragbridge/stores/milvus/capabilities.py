@@ -137,6 +137,13 @@ def engine_of(version: str) -> Engine:
     return _server((int(found[1]), int(found[2])) if found else _NEWEST)
 
 
+def full_name(version: str) -> str:
+    """Name and full version of the engine that calls itself `version`, such as "Milvus 2.3.5"."""
+    found = re.search(r"\d+(\.\d+)*", version)
+    name = "Milvus Lite" if version.startswith("milvus_lite") else "Milvus"
+    return f"{name} {found[0]}" if found else f"{name} {version}"
+
+
 def _server(version: tuple[int, int]) -> Engine:
     return Engine(
         name=f"Milvus {version[0]}.{version[1]}",

@@ -8,7 +8,7 @@ from ragbridge._twins import Work
 from ragbridge.errors import InvalidQueryError, UnsupportedQueryError, VectorStoreError
 from ragbridge.stores._requests import Selection, VectorShape
 from ragbridge.stores.base import Capability, Leg, SimilarityMetric
-from ragbridge.stores.milvus.capabilities import LITE, Engine, engine_of
+from ragbridge.stores.milvus.capabilities import LITE, Engine, engine_of, full_name
 from ragbridge.stores.milvus.connection import Call, Connection, import_pymilvus
 from ragbridge.stores.milvus.errors import CollectionMissingError, CollectionNotLoadedError
 from ragbridge.stores.milvus.expressions import all_of
@@ -24,6 +24,7 @@ from ragbridge.stores.milvus.layout import (
     read_layout,
     read_schema,
 )
+from ragbridge.stores.milvus.ledger import Ledger
 from ragbridge.stores.milvus.options import QueryOptions
 from ragbridge.stores.milvus.tenancy import Tenancy
 
@@ -71,6 +72,11 @@ class Collection:
             self._engine = engine_of(str(version))
         return self._engine
 
+    def ping(self, seconds: float) -> Work[str]:
+        """The engine's name and version, if it answers within so many seconds."""
+        version = yield from self.connection.probe(seconds)
+        return full_name(version)
+
     def open(self, *, to_write: bool = False) -> Work[Layout | None]:
         """The collection's layout, or None where it is not there.
 
@@ -103,7 +109,7 @@ class Collection:
         index_params(pymilvus, self._plan.layout(schema, engine), engine, self._plan.json_indexes)
         new = new_collection(pymilvus, schema, engine)
         try:
-            yield from self._do(self._call("create_collection", **new))
+            yield from self._ask(self._call("create_collection", **new))
         except VectorStoreError:
             if not (yield from self._ask(self._call("has_collection"))):
                 raise
@@ -192,10 +198,9 @@ class Collection:
         They see every write of this process before them, unless a consistency level was given.
         """
         engine = yield from self.engine()
-        ledger = self.connection.ledger(self._real_name)
-        if engine.buffers and (rows := ledger.due()) is not None:
-            yield from self._do(self._call("flush"))
-            ledger.flushed(rows)
+        ledger = self._ledger()
+        if engine.buffers:
+            yield from self._flush(ledger)
         level, mark = ledger.reading()
         level = self._level or level
         answers = yield from self.connection.step(
@@ -208,9 +213,9 @@ class Collection:
     def write(self, call: Call, rows: int) -> Work[Any]:
         """The answer to a write of so many rows."""
         try:
-            return (yield from self._do(call))
+            return (yield from self._ask(call))
         finally:
-            self.connection.ledger(self._real_name).wrote(rows)
+            self._ledger().wrote(rows)
 
     def query(self, filter: str, **arguments: Any) -> Call:
         """A call that reads rows."""
@@ -247,7 +252,7 @@ class Collection:
             return
         try:
             call = self._call("create_partition", partition_name=self.tenancy.partition)
-            yield from self._do(call)
+            yield from self._ask(call)
         except VectorStoreError:  # another store may have made it in the meantime
             if not (yield from self._has_own_partition()):
                 raise
@@ -268,7 +273,7 @@ class Collection:
             self._layout = None
             self._partition_is_there = False
         except CollectionNotLoadedError:
-            yield from self._do(self._call("load_collection"))
+            yield from self._ask(self._call("load_collection"))
         return (yield from make())
 
     def _restricted(self, filter: str) -> str:
@@ -305,7 +310,7 @@ class Collection:
             index = yield from self._ask(self._call("describe_index", index_name=VECTOR))
             layout = read_layout(self.name, layout, index)
         self._plan.check(self.name, layout)
-        yield from self._do(self._call("load_collection"))
+        yield from self._ask(self._call("load_collection"))
         self._layout = layout
 
     def _make_indexes(self, layout: Layout, engine: Engine) -> Work[None]:
@@ -314,16 +319,31 @@ class Collection:
         there = yield from self._ask(self._call("list_indexes"))
         for name in made.keys() - set(there):
             try:
-                yield from self._do(self._call("create_index", index_params=made[name]))
+                # Waiting for an index to be built takes pymilvus half a second even without rows.
+                call = self._call("create_index", index_params=made[name], sync=False)
+                yield from self._ask(call)
             except VectorStoreError:  # another store may have made it in the meantime
                 if name not in (yield from self._ask(self._call("list_indexes"))):
                     raise
+
+    def _flush(self, ledger: Ledger) -> Work[None]:
+        rows = ledger.due()
+        if rows is None:
+            return
+        try:
+            yield from self._ask(self._call("flush"))
+        except (
+            VectorStoreError
+        ):  # on a full disk what is in the buffer can still be read, more slowly
+            ledger.not_flushed()
+        else:
+            ledger.flushed(rows)
+
+    def _ledger(self) -> Ledger:
+        return self.connection.ledger(self._real_name, is_alias=self._real_name != self.name)
 
     def _call(self, method: str, **arguments: Any) -> Call:
         return Call(method, {"collection_name": self.name, **arguments})
 
     def _ask(self, call: Call) -> Work[Any]:
         return (yield from self.connection.step(call))[0]
-
-    def _do(self, call: Call) -> Work[Any]:
-        return (yield from self.connection.step(call, exclusive=True))[0]

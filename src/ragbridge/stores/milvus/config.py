@@ -30,7 +30,13 @@ from ragbridge.stores.milvus._layers import (
 )
 from ragbridge.stores.milvus.indexes import METRICS, VectorIndex, index_from_name
 
-__all__ = ["PROFILES", "MilvusConfig", "check_consistency_level", "check_pymilvus_environment"]
+__all__ = [
+    "PROFILES",
+    "MilvusConfig",
+    "check_consistency_level",
+    "check_pymilvus_environment",
+    "check_timeout",
+]
 
 _DATABASE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 _CONSISTENCY_LEVELS: Final = ("Strong", "Session", "Bounded", "Eventually")
@@ -101,7 +107,7 @@ class MilvusConfig:
         self._put("metric", _as_metric(self.metric))
         if self.consistency_level is not None:
             self._put("consistency_level", check_consistency_level(self.consistency_level))
-        _check_timeout(self.timeout)
+        check_timeout(self.timeout)
         _check_count("batch_size", self.batch_size)
         _check_count("batch_bytes", self.batch_bytes)
         if self.is_lite and token:
@@ -229,7 +235,12 @@ def check_consistency_level(value: object) -> str:
     return level
 
 
-def _check_timeout(value: object) -> None:
+def check_timeout(value: object) -> None:
+    """Refuse what is no time to wait.
+
+    Raises:
+        InvalidConfigError: no positive number of seconds.
+    """
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < inf:
         raise InvalidConfigError(
             f"timeout must be a positive number of seconds, not {shorten(value)}"

@@ -74,7 +74,7 @@ class Connection:
         self._has_connected = False
         self._closed = False
 
-    def step(self, *calls: Call, exclusive: bool = False) -> Step[list[Any]]:  # noqa: ARG002
+    def step(self, *calls: Call) -> Step[list[Any]]:
         """The answers to some calls, one after the other."""
         return Step(self._send, self._asend, calls)
 
@@ -90,12 +90,17 @@ class Connection:
         """The async client of the running event loop, connected."""
         return await self._aconnected(self._deadline())
 
-    def ledger(self, collection_name: str) -> Ledger:
-        """What this process wrote to a collection, by its real name; once connected."""
+    def ledger(self, collection_name: str, *, is_alias: bool = False) -> Ledger:
+        """What this process wrote to a collection; once connected.
+
+        Args:
+            collection_name: Its real name.
+            is_alias: It is used through an alias, which may be moved to another collection.
+        """
         database = self.config.db_name or _DEFAULT_DATABASE
         if self._file is not None:
             return self._file.ledgers[f"{database}/{collection_name}"]
-        return ledger_of((self.config.uri, database, collection_name))
+        return ledger_of((self.config.uri, database, collection_name), is_alias=is_alias)
 
     def close(self) -> None:
         """Close; clients of other event loops are closed by these, as far as they still run."""

@@ -36,7 +36,7 @@ class Ledger:
         self._is_alias = is_alias
         self._seen = 0
         self._buffered = 0
-        self._is_known = False  # another process may have left rows in the buffer
+        self._most_buffered = -1  # another process may have left rows in the buffer
 
     def wrote(self, rows: int) -> None:
         """Note a write of so many rows that ended, well or not."""
@@ -59,14 +59,18 @@ class Ledger:
     def due(self) -> int | None:
         """How many rows lie in the engine's buffer, where a flush is worth it."""
         with _LOCK:
-            is_due = not self._is_known or self._buffered > _MOST_BUFFERED
-            return self._buffered if is_due else None
+            return self._buffered if self._buffered > self._most_buffered else None
 
     def flushed(self, rows: int) -> None:
         """Note that the rows that `due` spoke of have left the buffer."""
         with _LOCK:
-            self._is_known = True
             self._buffered -= rows
+            self._most_buffered = _MOST_BUFFERED
+
+    def not_flushed(self) -> None:
+        """Note that the flush that was due failed; the next one is when there are more rows."""
+        with _LOCK:
+            self._most_buffered = self._buffered + _MOST_BUFFERED
 
     def _written(self) -> int:
         """How many writes may have been to this collection."""

@@ -31,6 +31,7 @@ class LiteFile:
     path: str
     uri: str
     ledgers: defaultdict[str, Ledger] = field(default_factory=lambda: defaultdict(Ledger))
+    _is_shared: bool = False  # pymilvus's own clients had it open before
     _users: int = 0
 
 
@@ -46,7 +47,8 @@ def open_file(path: str) -> LiteFile:
     with _OPENING:
         file = _FILES.get(real)
         if file is None:
-            file = _FILES[real] = LiteFile(real, _serve(real))
+            is_shared = real in _server_manager()._servers
+            file = _FILES[real] = LiteFile(real, _serve(real), _is_shared=is_shared)
         file._users += 1
         return file
 
@@ -57,6 +59,7 @@ def release_file(file: LiteFile) -> None:
         file._users -= 1
         if file._users == 0:
             del _FILES[file.path]
+        if file._users == 0 and not file._is_shared:
             _server_manager().release_server(file.path)
 
 

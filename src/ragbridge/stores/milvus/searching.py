@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any, Final, TypeAlias
 
-from ragbridge._twins import Work
+from ragbridge._twins import Work, pause
 from ragbridge.stores._ranking import Ranker, RRFRanker, WeightedRanker, best_first, fuse
 from ragbridge.stores._requests import Selection, check_query, leg_limit, score_scale
 from ragbridge.stores.base import Leg, SimilarityMetric, VectorMatch, VectorStoreQuery
@@ -40,6 +40,8 @@ _RANGES: Final[Mapping[SimilarityMetric, tuple[float, float]]] = {
 }
 """Least scores that leave some rows out and others not; by metric of dense vectors."""
 _MOST_RRF_K: Final = 16_384  # servers take less than this
+
+_ROWS_BETWEEN_PAUSES: Final = 250
 
 Parts: TypeAlias = tuple[Sought | None, ...]
 """What each leg of a query looks for."""
@@ -79,16 +81,20 @@ def query_many(
         search = _Search(collection, layout, engine, wanted[places[0]])
         found = yield from search.run([wanted[place].parts for place in places])
         for place, hits in zip(places, found, strict=True):
-            answers[place] = _matches(hits, queries[place].min_score, collection.tenancy)
+            answers[place] = yield from _matches(hits, queries[place].min_score, collection.tenancy)
     return answers
 
 
-def _matches(hits: Hits, min_score: float | None, tenancy: Tenancy) -> list[VectorMatch]:
-    return [
-        VectorMatch(similarity_score=score, **decode(row, tenancy))
-        for row, score in hits
-        if min_score is None or score >= min_score
-    ]
+def _matches(hits: Hits, min_score: float | None, tenancy: Tenancy) -> Work[list[VectorMatch]]:
+    found = [hit for hit in hits if min_score is None or hit[1] >= min_score]
+    matches: list[VectorMatch] = []
+    for start in range(0, len(found), _ROWS_BETWEEN_PAUSES):
+        matches += [
+            VectorMatch(similarity_score=score, **decode(row, tenancy))
+            for row, score in found[start : start + _ROWS_BETWEEN_PAUSES]
+        ]
+        yield from pause()
+    return matches
 
 
 @dataclass(frozen=True, slots=True)

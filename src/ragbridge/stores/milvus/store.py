@@ -31,7 +31,7 @@ from ragbridge.stores.milvus.columns import (
     check_json_indexes,
     check_metadata_fields,
 )
-from ragbridge.stores.milvus.config import MilvusConfig
+from ragbridge.stores.milvus.config import MilvusConfig, check_timeout
 from ragbridge.stores.milvus.connection import Connection
 from ragbridge.stores.milvus.indexes import VectorIndex
 from ragbridge.stores.milvus.layout import Plan, check_collection_name, check_full_text
@@ -304,6 +304,26 @@ class MilvusVectorStore(VectorStore):
     async def aclear(self) -> None:
         """Async twin of `clear`."""
         await self._arun(partial(clear, self._collection))
+
+    def ping(self, *, timeout: float = 5.0) -> str:
+        """The engine's name and version, such as "Milvus 2.3.5": it was asked, and has answered.
+
+        Args:
+            timeout: Seconds to wait for the answer. Opening a Milvus Lite file is not cut short.
+
+        Raises:
+            StoreConnectionError: nobody answers there.
+            StoreTimeoutError: nobody answers in time.
+            StoreAccessError: the token is wrong, or missing.
+            StoreLockedError: another process has the Milvus Lite file open.
+        """
+        check_timeout(timeout)
+        return run(self._collection.ping(timeout))
+
+    async def aping(self, *, timeout: float = 5.0) -> str:  # noqa: ASYNC109 - as `ping` has it
+        """Async twin of `ping`."""
+        check_timeout(timeout)
+        return await arun(self._collection.ping(timeout))
 
     def close(self) -> None:
         """See `VectorStore.close`; the last store of a Milvus Lite file releases it."""

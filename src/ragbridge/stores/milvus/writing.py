@@ -1,10 +1,9 @@
 """What `add`, `delete` and `clear` do to a collection."""
 
-import asyncio
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
-from ragbridge._twins import Step, Work
+from ragbridge._twins import Work, pause
 from ragbridge.errors import PartialWriteError, VectorStoreError
 from ragbridge.stores._requests import Selection, WriteBatch, not_found, prepare_batch
 from ragbridge.stores.base import VectorEntry
@@ -84,13 +83,8 @@ def _encode(collection: Collection, batch: WriteBatch, schema: Schema) -> Work[l
     for row_id, entry in batch.rows.items():
         rows.append(encode(row_id, entry, engine, schema) | collection.tenancy.columns(row_id))
         if len(rows) % _ROWS_BETWEEN_PAUSES == 0:
-            yield from _pause()
+            yield from pause()
     return rows
-
-
-def _pause() -> Step[None]:
-    """Let the tasks of an event loop have their turn."""
-    return Step(lambda _seconds: None, asyncio.sleep, 0)
 
 
 def _send(collection: Collection, rows: Sequence[Row], most_rows: int) -> Work[None]:

@@ -1,0 +1,100 @@
+"""The event loop goes on while a store works: a task that wants to beat often beats often."""
+
+import asyncio
+import time
+from contextlib import asynccontextmanager
+
+import numpy as np
+import pytest
+
+from ragbridge.documents import TextChunk
+from ragbridge.stores.base import VectorEntry, VectorStoreQuery
+
+pytestmark = pytest.mark.stores("milvus-lite", "milvus")
+
+ROWS, DIMENSION = 10_000, 128
+
+
+@pytest.fixture(scope="module")
+def entries():
+    vectors = np.random.default_rng(0).standard_normal((ROWS, DIMENSION)).astype(np.float32)
+    return [
+        VectorEntry(
+            id=f"r{n}",
+            embedding=vectors[n],
+            chunk=TextChunk(content=f"text {n}", metadata={"n": n, "kind": f"kind {n % 9}"}),
+        )
+        for n in range(ROWS)
+    ]
+
+
+class Heart:
+    """The moments at which a task had its turn."""
+
+    def __init__(self):
+        self.beats = [time.perf_counter()]
+
+    async def beat(self):
+        while True:
+            await asyncio.sleep(0.001)
+            self.beats.append(time.perf_counter())
+
+    @property
+    def longest_gap(self):
+        return max(np.diff([*self.beats, time.perf_counter()]))
+
+    @property
+    def lasted(self):
+        return time.perf_counter() - self.beats[0]
+
+
+@asynccontextmanager
+async def beating():
+    heart = Heart()
+    task = asyncio.create_task(heart.beat())
+    yield heart
+    task.cancel()
+
+
+async def test_it_beats_during_a_bulk_add(make_store, entries):
+    """One that were held up would have one gap, as long as it all takes."""
+    store = make_store()
+    await store.aadd(entries[:1])
+    async with beating() as heart:
+        await store.aadd(entries)
+        assert heart.longest_gap < heart.lasted / 5
+        assert len(heart.beats) > 100
+
+
+async def test_it_beats_during_many_queries(make_store, entries):
+    store = make_store()
+    await store.aadd(entries)
+    queries = [VectorStoreQuery(embedding=entry.embedding, top_k=50) for entry in entries[:300]]
+    await store.aquery(queries[0])
+    async with beating() as heart:
+        await asyncio.gather(*map(store.aquery, queries[:100]))
+        await store.aquery_many(queries[100:])
+        assert [row async for row in store.ascan()]
+        assert heart.longest_gap < heart.lasted / 3
+
+
+@pytest.mark.stores("milvus")
+async def test_it_beats_while_a_server_hangs(make_store, milvus_server, entries):
+    store = make_store()
+    await store.aadd(entries[:100])
+    await store.acount()
+    calls = [
+        lambda: store.aquery(VectorStoreQuery(embedding=entries[0].embedding)),
+        lambda: store.aadd(entries[:10]),
+        lambda: anext(store.ascan()),
+        store.aping,
+    ]
+    for call in calls:
+        async with beating() as heart:
+            with milvus_server.pause():
+                waiting = asyncio.ensure_future(call())
+                await asyncio.sleep(1)
+                assert not waiting.done()
+                assert len(heart.beats) > 100
+                assert heart.longest_gap < 0.5
+            await waiting

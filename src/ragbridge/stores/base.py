@@ -62,7 +62,7 @@ class SimilarityMetric(StrEnum):
     HAMMING = "hamming"
     """Of binary vectors: the share of bits that agree, in [0, 1]."""
     JACCARD = "jaccard"
-    """Of the bits of binary vectors: those set in both / those set in either, in [0, 1]; 0 if none is set."""
+    """Of binary vectors: the bits set in both / those set in either, in [0, 1]; 0 if none is set."""
 
     @property
     def is_binary(self) -> bool:
@@ -263,8 +263,8 @@ class VectorStore(ABC):
 
         Raises:
             InvalidEmbeddingError: an entry lacks a vector that the store holds, has one that it
-                does not hold or its metric does not compare, or one of another dimension; a zero dense vector under COSINE; an empty
-                or non-positive sparse vector. Nothing is written then.
+                does not hold or its metric does not compare, or one of another dimension; a zero dense
+                vector under COSINE; an empty or non-positive sparse vector. Nothing is written then.
             PartialWriteError: the store failed in the middle; it holds what is in and what is not.
         """
 

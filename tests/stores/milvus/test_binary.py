@@ -7,10 +7,12 @@ import pytest
 from ragbridge.embeddings import BinaryVector
 from ragbridge.errors import InvalidConfigError, InvalidEmbeddingError
 from ragbridge.stores._requests import VectorShape
-from ragbridge.stores.base import SimilarityMetric, VectorStoreQuery
-from ragbridge.stores.milvus import MilvusVectorStore
+from ragbridge.stores.base import RRFRanker, SimilarityMetric, VectorStoreQuery, WeightedRanker
+from ragbridge.stores.milvus import MilvusVectorStore, searching
 from ragbridge.stores.milvus.capabilities import engine_of
 from ragbridge.stores.milvus.layout import Plan, index_params, new_collection, read_schema
+from ragbridge.stores.milvus.options import QueryOptions
+from ragbridge.stores.milvus.tenancy import Tenancy
 from ragbridge.testing import ReferenceVectorStore
 from ragbridge.testing._suite.samples import assert_ranked, make_entry, stored_rows
 
@@ -37,6 +39,22 @@ def test_servers_get_a_column_of_bits(version):
         "JACCARD",
     )
     assert read_schema("rows", described).shape == shape
+
+
+@pytest.mark.parametrize("metric", BINARY_METRICS)
+def test_newer_servers_fuse_bits_by_rank_only(metric):
+    engine, plan = engine_of("v2.5.0"), Plan(metric=metric)
+    schema = plan.schema(VectorShape(16, sparse=False, binary=True), engine)
+    layout = plan.layout(schema, engine)
+    store = MilvusVectorStore("rows", uri="http://localhost:1")  # which nobody asks
+    for ranker, in_engine in ((RRFRanker(), True), (WeightedRanker([0.5, 0.5]), False)):
+        query = VectorStoreQuery(embedding=BinaryVector(b"ab"), text="zebra", ranker=ranker)
+        wanted = searching._Wanted.of(query, QueryOptions.of({}), Tenancy(), layout, engine)
+        search = searching._Search(store._collection, layout, engine, wanted)
+        assert search._engine_fuses() is in_engine
+        bits, _ = search._requests([wanted.parts])
+        assert bits["data"] == [b"ab"]
+        assert bits["param"]["metric_type"] == metric.upper()
 
 
 @pytest.mark.stores("milvus-lite")

@@ -52,16 +52,17 @@ class MilvusVectorStore(VectorStore):
 
     Serves dense, sparse, full-text (BM25) and hybrid queries as far as the engine does: Milvus Lite
     and servers from 2.5 on serve all of them, 2.4 has no full text, 2.3 only dense vectors. Servers
-    have binary vectors too. The first `add` decides which vectors the collection has. May be used from several threads, and from several
-    event loops, each with an async client of its own. Connecting is left to the first call.
+    have binary vectors too. The first `add` decides which vectors the collection has. May be used from
+    several threads, and from several event loops, each with an async client of its own. Connecting is
+    left to the first call.
 
     Args:
         collection_name: 1 to 255 letters, digits and underscores, the first no digit; or an alias.
         uri: A path that ends in `.db` (Milvus Lite), or `http://` or `https://` with a host; see
             `MilvusConfig` for where it comes from if it is not given.
         token: An API key, or `user:password`.
-        metric: How dense or binary vectors are compared: by default as the collection says, or by cosine if it
-            is not there yet.
+        metric: How dense or binary vectors are compared: by default as the collection says, or by
+            cosine if it is not there yet.
         index: The index to make, or its name. By default "FLAT" on Milvus Lite, which is exact, and
             "AUTOINDEX" on servers, which is the server's choice and approximate on many rows; "BIN_FLAT"
             for binary vectors.

@@ -22,6 +22,7 @@ from ragbridge.stores.milvus.expressions import (
     some,
 )
 from ragbridge.stores.milvus.shadows import fits_in_full
+from ragbridge.stores.milvus.texts import may_look_like_others, without_nul
 
 
 def compile_on_column(column: Column, leaf: Leaf, engine: Engine) -> Condition | None:
@@ -115,7 +116,8 @@ def _has_text(column: Column, text: str, engine: Engine) -> Condition:
         return Condition.exact(typed)
     if not engine.matches_infix:
         return Condition(typed, FALSE)
-    expression, is_vague = holding(column.value, text)
+    expression, is_vague = holding(column.value, without_nul(text))
+    is_vague |= may_look_like_others(text)
     found = every([_is(column, State.EXACT), Clause(expression, f"(not ({expression}))")])
     return Condition(some([found, _is(column, State.NEAR)]), FALSE if is_vague else found)
 

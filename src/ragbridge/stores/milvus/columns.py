@@ -12,7 +12,7 @@ no nulls, and a value need not be of the declared type, so the value alone would
 | 3 `OTHER` | a value of another type | 0, `""`, false |
 | 4 `EMPTY` | an empty array; `""` where str is not declared | 0, `""`, false |
 
-The shadow keys are there all the same, for what filters ask beyond that.
+Texts are kept without NULs, see `texts`. The shadow keys are there all the same, for what filters ask beyond that.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -33,6 +33,7 @@ from ragbridge.stores.milvus.shadows import (
     normal_number,
     shadow_text,
 )
+from ragbridge.stores.milvus.texts import without_nul
 
 MetadataType: TypeAlias = type[str] | type[int] | type[float] | type[bool]
 
@@ -83,7 +84,7 @@ class Column:
     @property
     def options(self) -> Mapping[str, int]:
         """What `add_field` takes for its values apart from the type."""
-        return {"max_length": LONGEST_SHADOW} if self.type is str else {}
+        return {"max_length": 2 * LONGEST_SHADOW} if self.type is str else {}
 
     def fill(self, metadata: Mapping[str, Any]) -> dict[str, Scalar]:
         """What the columns hold for a row."""
@@ -228,7 +229,7 @@ def _fill_text(value: object) -> tuple[Scalar, State]:
     if not isinstance(value, str):
         return "", State.OTHER
     held = shadow_text(value)
-    return held, State.EXACT if held is value else State.NEAR
+    return without_nul(held), State.EXACT if held is value else State.NEAR
 
 
 def _fill_flag(value: object) -> tuple[Scalar, State]:
@@ -250,7 +251,7 @@ def _int_literal(value: Scalar) -> Scalar | None:
 
 
 def _text_literal(value: Scalar) -> Scalar | None:
-    return shadow_text(value) if isinstance(value, str) else None
+    return without_nul(shadow_text(value)) if isinstance(value, str) else None
 
 
 def _flag_literal(value: Scalar) -> Scalar | None:

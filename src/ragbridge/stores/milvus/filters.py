@@ -42,6 +42,7 @@ from ragbridge.stores.milvus.shadows import (
     normal_number,
     shadow_text,
 )
+from ragbridge.stores.milvus.texts import without_nul
 
 _NONE: Final[Mapping[str, Column]] = MappingProxyType({})
 
@@ -83,7 +84,7 @@ def compile_selection(
     if selection.ids is not None:
         outer.append(one_of(ID, selection.ids))
     if selection.document_ids is not None:
-        outer.append(one_of(DOCUMENT_ID, selection.document_ids))
+        outer.append(one_of(DOCUMENT_ID, [*map(without_nul, selection.document_ids)]))
     inner = _compile(normalize(selection.filters), engine, columns)
     may = all_of([*outer, inner.may.holds])
     if inner.is_exact:

@@ -36,6 +36,7 @@ from ragbridge.stores.milvus.layout import (
 )
 from ragbridge.stores.milvus.shadows import shadows
 from ragbridge.stores.milvus.tenancy import Tenancy
+from ragbridge.stores.milvus.texts import with_nul, without_nul
 
 Row = dict[str, Any]
 
@@ -67,7 +68,7 @@ def encode(id: str, entry: VectorEntry, engine: Engine, schema: Schema) -> Row:
     keys = shadows(chunk.metadata)
     row: Row = {
         ID: id,
-        DOCUMENT_ID: chunk.document_id or "",
+        DOCUMENT_ID: without_nul(chunk.document_id or ""),
         CONTENT: chunk.content if isinstance(chunk.content, str) else "",
         METADATA: _to_json(chunk.metadata),
         CHUNK: _to_json(_describe(chunk)),
@@ -158,7 +159,7 @@ def _rebuild(row: Mapping[str, Any]) -> Chunk:
         type=described["type"],
         content=_content(row[CONTENT], described),
         metadata=row[METADATA],
-        document_id=row[DOCUMENT_ID] or None,
+        document_id=with_nul(row[DOCUMENT_ID]) or None,
         index=described.get("index"),
         start=described.get("start"),
         end=described.get("end"),

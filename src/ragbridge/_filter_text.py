@@ -121,6 +121,8 @@ def parse(text: str) -> MetadataFilters:
             warnings.simplefilter("error", SyntaxWarning)
             tree = ast.parse(source, mode="eval")
         made = _read(tree.body)
+    except InvalidFilterError:
+        raise
     except SyntaxError as error:
         raise InvalidFilterError(f"cannot read the filter {shorten(text)}: {error.msg}") from error
     except (ValueError, RecursionError, MemoryError) as error:

@@ -22,9 +22,10 @@ RagbridgeError
         └── PartialIngestError      an ingest did: which documents are complete, which are not
 ```
 
-InvalidInputError is no ValueError on purpose: pydantic turns a ValueError raised inside any model
-into its own ValidationError, and the error's type would be lost where documents are fields of the
-caller's models.
+All of them but InvalidDocumentError among those for bad input, and the two for what is not supported,
+are ValueErrors too, as callers of the frameworks expect. InvalidDocumentError is none on purpose:
+pydantic turns a ValueError raised inside any model into its own ValidationError, and the error's type
+would be lost.
 """
 
 from collections.abc import Sequence
@@ -64,27 +65,27 @@ class InvalidDocumentError(InvalidInputError):
     """A document, a chunk or its metadata cannot be made from what was given."""
 
 
-class InvalidEmbeddingError(InvalidInputError):
+class InvalidEmbeddingError(InvalidInputError, ValueError):
     """A vector that no store could hold or compare."""
 
 
-class InvalidFilterError(InvalidInputError):
+class InvalidFilterError(InvalidInputError, ValueError):
     """A metadata filter that has no meaning."""
 
 
-class InvalidQueryError(InvalidInputError):
-    """A query, or a restriction of one, that has no meaning."""
+class InvalidQueryError(InvalidInputError, ValueError):
+    """A query, a restriction of one, or another argument of a call, that has no meaning."""
 
 
-class InvalidConfigError(InvalidInputError):
+class InvalidConfigError(InvalidInputError, ValueError):
     """A setting of a store, a provider, a retriever or a chunker."""
 
 
-class UnsupportedQueryError(RagbridgeError):
+class UnsupportedQueryError(RagbridgeError, ValueError):
     """The store has no such leg or option; the message names the store and the leg."""
 
 
-class UnsupportedFilterError(RagbridgeError):
+class UnsupportedFilterError(RagbridgeError, ValueError):
     """The filter is right but cannot be expressed on the other side."""
 
 

@@ -7,13 +7,19 @@ import pytest
 from ragbridge import errors
 from ragbridge.errors import (
     EntryNotFoundError,
-    InvalidInputError,
+    InvalidConfigError,
+    InvalidDocumentError,
+    InvalidEmbeddingError,
+    InvalidFilterError,
+    InvalidQueryError,
     MissingDependencyError,
     PartialWriteError,
     RagbridgeError,
     StoreAccessError,
     StoreConnectionError,
     StoreTimeoutError,
+    UnsupportedFilterError,
+    UnsupportedQueryError,
     missing_dependency,
     shorten,
 )
@@ -33,7 +39,22 @@ def test_errors_are_also_what_python_calls_them():
     assert issubclass(StoreConnectionError, ConnectionError)
     assert issubclass(StoreTimeoutError, TimeoutError)
     assert issubclass(StoreAccessError, PermissionError)
-    assert not issubclass(InvalidInputError, ValueError), "pydantic would swallow it"
+    assert not issubclass(InvalidDocumentError, ValueError), "pydantic would swallow it"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        InvalidConfigError,
+        InvalidEmbeddingError,
+        InvalidFilterError,
+        InvalidQueryError,
+        UnsupportedFilterError,
+        UnsupportedQueryError,
+    ],
+)
+def test_bad_arguments_are_value_errors(error):
+    assert issubclass(error, ValueError)
 
 
 def test_unknown_ids_are_carried():

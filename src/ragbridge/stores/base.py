@@ -525,9 +525,10 @@ def _check_leg_top_k(value: object) -> Mapping[Leg, int] | None:
     if not isinstance(value, Mapping):
         raise InvalidQueryError(f"leg_top_k must be a mapping of legs, not {shorten(value)}")
     try:
-        return {Leg(leg): _check_top_k(k, f"leg_top_k[{leg!r}]") for leg, k in value.items()}
+        limits = {Leg(leg): k for leg, k in value.items()}
     except ValueError as error:
         raise InvalidQueryError(f"leg_top_k must be keyed by {', '.join(Leg)}: {error}") from error
+    return {leg: _check_top_k(k, f"leg_top_k[{str(leg)!r}]") for leg, k in limits.items()}
 
 
 def _is_finite(value: object) -> bool:

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from case_names import shown
 from ragbridge.documents import (
     WELL_KNOWN_METADATA_KEYS,
     AudioDocument,
@@ -200,7 +201,7 @@ def test_metadata_becomes_plain_json(value, stored):
         iter([1]),
         ...,
     ],
-    ids=repr,
+    ids=shown,
 )
 @pytest.mark.parametrize("wrap", [lambda v: v, lambda v: [1, v], lambda v: {"in": {"it": v}}])
 def test_metadata_that_is_no_json_is_refused_by_name(value, wrap):

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from case_names import shown
 from ragbridge.documents import TextChunk
 from ragbridge.embeddings import (
     BinaryVector,
@@ -76,7 +77,7 @@ def test_a_float32_array_is_taken_as_it_is():
         [1j],
         object(),
     ],
-    ids=repr,
+    ids=shown,
 )
 def test_what_is_no_flat_sequence_of_numbers_is_refused(values):
     with pytest.raises(InvalidEmbeddingError, match="the vector"):

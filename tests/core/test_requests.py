@@ -5,6 +5,7 @@ from math import inf, nan
 import numpy as np
 import pytest
 
+from case_names import shown
 from ragbridge.documents import Chunk, TextChunk
 from ragbridge.embeddings import BinaryVector, HybridVector, SparseVector
 from ragbridge.errors import (
@@ -216,7 +217,7 @@ def test_what_became_invalid_is_refused(spoil, name):
         TwoFields(content="words"),
         TextChunk(content="words").model_copy(update={"content": 7, "index": -1}),
     ],
-    ids=repr,
+    ids=shown,
 )
 def test_chunks_that_could_not_come_back_are_refused(chunk):
     row = VectorEntry(id="odd", embedding=[1.0, 2.0], chunk=chunk)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
+from case_names import shown
 from ragbridge.errors import InvalidFilterError, InvalidInputError
 from ragbridge.filters import (
     Condition,
@@ -62,14 +63,14 @@ class Other(Enum):
     THING = "thing"
 
 
-@pytest.mark.parametrize("value", NO_SCALARS, ids=repr)
+@pytest.mark.parametrize("value", NO_SCALARS, ids=shown)
 @pytest.mark.parametrize("operator", [*SCALAR_OPERATORS, *ORDERINGS])
 def test_values_must_be_scalars(operator, value):
     with pytest.raises(InvalidFilterError, match="price"):
         MetadataFilter("price", operator, value)
 
 
-@pytest.mark.parametrize("value", [*NO_SCALARS, None, Other.THING], ids=repr)
+@pytest.mark.parametrize("value", [*NO_SCALARS, None, Other.THING], ids=shown)
 @pytest.mark.parametrize("operator", LIST_OPERATORS)
 def test_items_must_be_scalars(operator, value):
     with pytest.raises(InvalidFilterError, match="price"):

@@ -62,7 +62,7 @@ def test_options_are_values():
     "options",
     [PLAIN, FullTextOptions(stop_words="english", stemmer="porter", k1=0.9, b=0.4),
      FullTextOptions(stop_words={"the", "ein"})],
-    ids=repr,
+    ids=["plain", "all of them", "a set"],
 )  # fmt: skip
 def test_options_survive_json(options):
     assert FullTextOptions(**json.loads(json.dumps(options.to_dict()))) == options

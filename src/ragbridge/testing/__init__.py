@@ -25,6 +25,8 @@ with `ReferenceVectorStore`, never with the store under test.
 | `FullTextTests` | full-text search |
 | `HybridTests` | several legs at once; the store holds dense and sparse vectors |
 
+`CongruenceMachine` drives several stores with the same random calls, and compares every answer.
+
 Needs pytest and hypothesis.
 """
 
@@ -33,6 +35,7 @@ from ragbridge.testing._filter_tables import FILTER_TABLES, FilterTable
 from ragbridge.testing._reference import ReferenceVectorStore
 from ragbridge.testing._suite.adding import AddTests
 from ragbridge.testing._suite.binary import BinaryTests
+from ragbridge.testing._suite.congruence import CongruenceMachine, Subject
 from ragbridge.testing._suite.deleting import DeleteTests
 from ragbridge.testing._suite.filtering import FilterTests
 from ragbridge.testing._suite.injection import InjectionTests
@@ -46,6 +49,7 @@ __all__ = [
     "FILTER_TABLES",
     "AddTests",
     "BinaryTests",
+    "CongruenceMachine",
     "DeleteTests",
     "FilterTable",
     "FilterTests",
@@ -59,6 +63,7 @@ __all__ = [
     "RoundTripTests",
     "ScoreTests",
     "SparseTests",
+    "Subject",
     "VectorStoreConformance",
 ]
 

@@ -1,0 +1,111 @@
+"""All stores agree, step by step, whatever is done to them.
+
+`pytest tests/congruence --congruence-steps 10000` is the long run.
+"""
+
+from collections import Counter
+from uuid import uuid4
+
+import pytest
+from hypothesis import settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from ragbridge.stores.base import SimilarityMetric
+from ragbridge.stores.memory import InMemoryVectorStore
+from ragbridge.stores.milvus import MilvusVectorStore
+from ragbridge.testing import CongruenceMachine
+
+STEPS_IN_A_RUN = 25
+
+
+class InMemory:
+    """Reopened from the file that it was saved to."""
+
+    name = "memory"
+
+    def __init__(self, directory, metric):
+        self.store = InMemoryVectorStore(metric=metric)
+        self._path = directory / f"rows-{uuid4().hex}"
+
+    def reopen(self):
+        self.store.save(self._path)
+        self.store.close()
+        self.store = InMemoryVectorStore.load(self._path)
+
+
+class Milvus:
+    """Reopened by its name."""
+
+    def __init__(self, name, uri, metric):
+        self.name = name
+        self._options = {"uri": uri, "metric": metric, "index": "FLAT"}
+        self._collection = f"congruence_{uuid4().hex}"
+        self._open()
+
+    def reopen(self):
+        self.store.close()
+        self._open()
+
+    def drop(self):
+        self.store.client.drop_collection(self._collection)
+        self.store.close()
+
+    def _open(self):
+        self.store = MilvusVectorStore(self._collection, **self._options)
+
+
+@pytest.fixture
+def open_subjects(request, tmp_path):
+    """A function that opens one store of each kind that the session tests."""
+    opened = []
+
+    def open_them(names, metric):
+        for name in request.config.getoption("stores"):
+            if name not in names:
+                continue
+            if name == "memory":
+                opened.append(InMemory(tmp_path, metric))
+            elif name == "milvus-lite":
+                opened.append(Milvus(name, str(tmp_path / "rows.db"), metric))
+            else:
+                server = request.getfixturevalue("milvus_server")
+                opened.append(Milvus(name, server.uri, metric))
+        return opened
+
+    yield open_them
+    for subject in opened:
+        subject.store.close() if subject.name == "memory" else subject.drop()
+
+
+@pytest.mark.parametrize(
+    ("metric", "sparse", "names"),
+    [
+        ("cosine", False, ["memory", "milvus-lite", "milvus"]),
+        ("euclidean", False, ["memory", "milvus-lite", "milvus"]),
+        ("dot_product", False, ["memory", "milvus-lite", "milvus"]),
+        ("cosine", True, ["memory", "milvus-lite"]),  # this server has one vector field a row
+    ],
+)
+@pytest.mark.timeout(7200)
+def test_stores_agree(metric, sparse, names, open_subjects, request, record_property):
+    subjects = open_subjects(names, SimilarityMetric(metric))
+
+    class Machine(CongruenceMachine):
+        def open_subjects(self):
+            return subjects
+
+    Machine.metric, Machine.sparse, Machine.done = SimilarityMetric(metric), sparse, Counter()
+    steps = request.config.getoption("congruence_steps")
+    run_state_machine_as_test(
+        Machine,
+        settings=settings(
+            max_examples=max(1, steps // STEPS_IN_A_RUN),
+            stateful_step_count=STEPS_IN_A_RUN,
+            deadline=None,
+            print_blob=True,
+        ),
+    )
+    counts = ", ".join(f"{count} {name}" for name, count in Machine.done.most_common())
+    stores = ", ".join(subject.name for subject in subjects)
+    sort = f"{metric}{' with sparse' if sparse else ''}"
+    record_property("measured", f"congruence of {stores} ({sort}): {counts}")

@@ -1,10 +1,12 @@
 """What the adapters for LangChain and for LlamaIndex share."""
 
 from collections.abc import Sequence
+from os import PathLike
 from typing import Any
 
+from ragbridge.documents import Chunk
 from ragbridge.embeddings import EmbeddingLike, as_embedding, dense_part
-from ragbridge.errors import InvalidConfigError, InvalidQueryError
+from ragbridge.errors import InvalidConfigError, InvalidDocumentError, InvalidQueryError
 from ragbridge.stores import create_vector_store
 from ragbridge.stores.base import VectorMatch, VectorStore, maximal_marginal_relevance
 
@@ -15,7 +17,7 @@ def as_vector_store(source: object = None, **options: Any) -> VectorStore:
     Args:
         source: A store, which is taken as it is; an address (a path for Milvus Lite, or a server's
             URI); a `MilvusConfig`; or None for a new store in memory.
-        options: Arguments for making the store.
+        options: Arguments for making the store; `uri` and `config` say as well what `source` says.
 
     Raises:
         InvalidConfigError: there are options for a store that is made already, or the store refuses
@@ -29,10 +31,10 @@ def as_vector_store(source: object = None, **options: Any) -> VectorStore:
                 f"a {type(source).__name__} already"
             )
         return source
-    if source is None:
-        return create_vector_store("memory", **options)
-    name = "uri" if isinstance(source, str) else "config"
-    return create_vector_store("milvus", **{name: source}, **options)
+    if source is not None:
+        options["uri" if isinstance(source, str | PathLike) else "config"] = source
+    made_there = options.keys() & {"uri", "config"}
+    return create_vector_store("milvus" if made_there else "memory", **options)
 
 
 def diverse(
@@ -59,3 +61,18 @@ def diverse(
         matches[position]
         for position in maximal_marginal_relevance(wanted, vectors, top_k, lambda_mult)
     ]
+
+
+def texts_of(chunks: Sequence[Chunk], taker: str) -> list[str]:
+    """The contents of chunks for a `taker` of texts.
+
+    Raises:
+        InvalidDocumentError: a chunk's content is no text.
+    """
+    for chunk in chunks:
+        if not isinstance(chunk.content, str):
+            raise InvalidDocumentError(
+                f"{taker} take texts only, but a chunk of type {chunk.type!r} holds "
+                f"{type(chunk.content).__name__}"
+            )
+    return [chunk.content for chunk in chunks]

@@ -207,19 +207,44 @@ class VectorRetriever(Retriever):
         """Async twin of `retrieve_many`."""
         return await arun(self._search(queries, top_k, filters))
 
+    def plan(
+        self, queries: Sequence[str], top_k: int = 10, filters: Filter | None = None
+    ) -> list[VectorStoreQuery]:
+        """What the store is asked for `queries`, in their order, with their embeddings.
+
+        For callers that ask the store themselves: for embeddings of what is found, or for soft-deleted
+        rows.
+
+        Raises:
+            InvalidQueryError: queries is no list of strings; see `retrieve` for the rest.
+        """
+        return run(self._plan(queries, top_k, filters))
+
+    async def aplan(
+        self, queries: Sequence[str], top_k: int = 10, filters: Filter | None = None
+    ) -> list[VectorStoreQuery]:
+        """Async twin of `plan`."""
+        return await arun(self._plan(queries, top_k, filters))
+
     def _search(
         self, queries: Sequence[str], top_k: int, filters: Filter | None
     ) -> Work[list[list[QueryMatch]]]:
-        # Made before the embedding call, so that a wrong argument costs nothing.
-        common = replace(self._settings, top_k=top_k, filters=filters)
-        requests = [replace(common, text=text) for text in _check_queries(queries)]
+        requests = yield from self._plan(queries, top_k, filters)
         if not requests:
             return []
-        if self.embedding_provider is not None and self.mode is not SearchMode.FULL_TEXT:
-            requests = yield from self._embed(requests, self.embedding_provider)
         store = self.vector_store
         found = yield from Step(store.query_many, store.aquery_many, requests)
         return [[QueryMatch.from_vector_match(match) for match in matches] for matches in found]
+
+    def _plan(
+        self, queries: Sequence[str], top_k: int, filters: Filter | None
+    ) -> Work[list[VectorStoreQuery]]:
+        # Made before the embedding call, so that a wrong argument costs nothing.
+        common = replace(self._settings, top_k=top_k, filters=filters)
+        requests = [replace(common, text=text) for text in _check_queries(queries)]
+        if not requests or self.embedding_provider is None or self.mode is SearchMode.FULL_TEXT:
+            return requests
+        return (yield from self._embed(requests, self.embedding_provider))
 
     def _embed(
         self, requests: list[VectorStoreQuery], provider: EmbeddingProvider

@@ -36,6 +36,13 @@ def test_an_address_is_milvus(tmp_path):
         assert isinstance(store, MilvusVectorStore)
 
 
+def test_an_address_may_be_an_option(tmp_path):
+    with as_vector_store(uri=tmp_path / "rows.db", collection_name="books") as store:
+        assert store.collection_name == "books"
+    with as_vector_store(tmp_path / "rows.db") as store:
+        assert isinstance(store, MilvusVectorStore)
+
+
 @pytest.mark.parametrize("source", [3, b"rows.db", ["rows.db"]])
 def test_anything_else_is_refused(source):
     with pytest.raises(InvalidConfigError, match="config"):

@@ -286,6 +286,20 @@ def test_a_provider_may_yield_lists(store):
     assert ids(VectorRetriever(store, Listing(64)).retrieve("gravel bike", 1)) == ["bike"]
 
 
+async def test_a_plan_is_what_the_store_is_asked(store, provider):
+    retriever = VectorRetriever(store, provider, mode="hybrid")
+    filters = where("place") == 1
+    plan = retriever.plan(["tea", "bike"], 3, filters)
+    assert store.named("query_many") == []
+    assert [query.text for query in plan] == ["tea", "bike"]
+    assert {(query.top_k, query.filters) for query in plan} == {(3, filters)}
+    found = store.query_many(plan)
+    assert [ids(matches) for matches in found] == [
+        ids(matches) for matches in retriever.retrieve_many(["tea", "bike"], 3, filters)
+    ]
+    assert [query.text for query in await retriever.aplan(["tea"])] == ["tea"]
+
+
 class EchoRetriever(Retriever):
     def retrieve(self, query, top_k=10, filters=None):
         return [QueryMatch(chunk=TextChunk(content=query), similarity_score=1.0)] * top_k

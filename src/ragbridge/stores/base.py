@@ -212,7 +212,7 @@ class VectorStoreQuery:
             put(self, "embedding", as_embedding(self.embedding))
         if self.text is not None and not isinstance(self.text, str):
             raise InvalidQueryError(f"text must be a string or None, not {shorten(self.text)}")
-        _check_top_k(self.top_k, "top_k")
+        check_top_k(self.top_k, "top_k")
         put(self, "filters", check_filters(self.filters))
         put(self, "ids", check_ids(self.ids, "ids"))
         put(self, "document_ids", check_ids(self.document_ids, "document_ids"))
@@ -495,7 +495,7 @@ def check_filters(filters: object) -> Filter | None:
     )
 
 
-def _check_top_k(value: object, name: str) -> int:
+def check_top_k(value: object, name: str) -> int:
     """`value` as a number of matches.
 
     Raises:
@@ -528,7 +528,7 @@ def _check_leg_top_k(value: object) -> Mapping[Leg, int] | None:
         limits = {Leg(leg): k for leg, k in value.items()}
     except ValueError as error:
         raise InvalidQueryError(f"leg_top_k must be keyed by {', '.join(Leg)}: {error}") from error
-    return {leg: _check_top_k(k, f"leg_top_k[{str(leg)!r}]") for leg, k in limits.items()}
+    return {leg: check_top_k(k, f"leg_top_k[{str(leg)!r}]") for leg, k in limits.items()}
 
 
 def _is_finite(value: object) -> bool:

@@ -1,0 +1,20 @@
+"""Adapters to and from LlamaIndex."""
+
+from ragbridge.errors import missing_dependency
+
+try:
+    import llama_index.core  # noqa: F401 - whether it is there
+except ImportError as error:
+    raise missing_dependency("llama-index-core", "llama-index") from error
+
+from ragbridge.llama_index.documents import from_llama_index_node, to_llama_index_node
+from ragbridge.llama_index.filters import from_llama_index_filters, to_llama_index_filters
+from ragbridge.llama_index.vector_store import RagbridgeVectorStore
+
+__all__ = [
+    "RagbridgeVectorStore",
+    "from_llama_index_filters",
+    "from_llama_index_node",
+    "to_llama_index_filters",
+    "to_llama_index_node",
+]

@@ -1,16 +1,21 @@
 """Which stores the tests run over, the server they share, and how the session is judged."""
 
 import os
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
 
-from backends import STORE_NAMES, Backend, SharedServer, make_backend
+from backends import STORE_NAMES, Backend, make_backend
+from milvus_server import MilvusServer, unavailable_reason
 from ragbridge.stores.base import SimilarityMetric
 from session_report import SessionReport
+from shared_server import BorrowedServer, ServerDesk, SharedServer, StartedServer
+from work_groups import share_out
 
-SERVER_FIXTURE = "milvus_server"
+SERVER_FIXTURES = {"milvus_server", "fragile_server"}
 SERVER = pytest.StashKey[SharedServer]()
+DESK = pytest.StashKey[ServerDesk]()
 
 settings.register_profile("dev", max_examples=50, deadline=None, print_blob=True)
 settings.register_profile("ci", max_examples=100, deadline=None, print_blob=True)
@@ -24,6 +29,9 @@ def pytest_addoption(parser):
         type=_store_names,
         default=list(STORE_NAMES),
         help=f"comma-separated stores to test, of {','.join(STORE_NAMES)} (default: all of them)",
+    )
+    parser.addoption(
+        "--congruence-steps", type=int, default=400, help="how long stores are compared; see there"
     )
     parser.addoption(
         "--milvus-uri", help="a running server to use, instead of one that the session starts"
@@ -41,18 +49,43 @@ def _store_names(text):
 def pytest_configure(config):
     config.addinivalue_line("markers", "stores(*names): run only over these stores")
     settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if _in_ci() else "dev"))
+    from_controller = getattr(config, "workerinput", {})
     if config.getoption("hypothesis_seed") is None:
-        config.option.hypothesis_seed = str(int.from_bytes(os.urandom(4)))
-    config.stash[SERVER] = SharedServer(config.getoption("milvus_uri"))
+        chosen = from_controller.get("hypothesis_seed", str(int.from_bytes(os.urandom(4))))
+        config.option.hypothesis_seed = chosen
+    config.stash[SERVER] = _shared_server(config.getoption("milvus_uri"), from_controller)
     config.pluginmanager.register(SessionReport(fail_on_skips=_in_ci()))
+
+
+def _shared_server(uri, from_controller):
+    if from_controller and not uri:
+        return BorrowedServer(from_controller["server_desk"])
+    return StartedServer(uri)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node):
+    """The controller makes a worker."""
+    stash = node.config.stash
+    if DESK not in stash:
+        stash[DESK] = ServerDesk(stash[SERVER])
+    node.workerinput["server_desk"] = str(stash[DESK].folder)
+    node.workerinput["hypothesis_seed"] = node.config.getoption("hypothesis_seed")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node):
+    """A worker knows its tests."""
+    node.config.stash[DESK].look()
 
 
 def _in_ci():
     return os.environ.get("CI", "").lower() in ("1", "true")
 
 
-def pytest_report_header(config):
-    return f"random tests: repeat with --hypothesis-seed={config.getoption('hypothesis_seed')}"
+def pytest_terminal_summary(terminalreporter, config):
+    seed = config.getoption("hypothesis_seed")
+    terminalreporter.line(f"random tests: repeat with --hypothesis-seed={seed}")
 
 
 def pytest_generate_tests(metafunc):
@@ -64,25 +97,31 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("store_name", wanted, scope="session")
 
 
+@pytest.hookimpl(tryfirst=True)  # before workers read which tests go together
 def pytest_collection_modifyitems(config, items):
     for item in items:
         if store := _store_of(item):
             item.user_properties.append(("store", store))
     unwanted = [item for item in items if not _is_wanted(item, config.getoption("stores"))]
     config.hook.pytest_deselected(items=unwanted)
-    items[:] = [item for item in items if item not in set(unwanted)]
+    dropped = set(unwanted)
+    items[:] = [item for item in items if item not in dropped]
+    if hasattr(config, "workerinput"):
+        share_out(items, _store_of)
 
 
 def _store_of(item):
     params = item.callspec.params if hasattr(item, "callspec") else {}
     store = params.get("store_name")
-    return "milvus" if store is None and SERVER_FIXTURE in item.fixturenames else store
+    needs_server = not SERVER_FIXTURES.isdisjoint(item.fixturenames)
+    return "milvus" if store is None and needs_server else store
 
 
 def _is_wanted(item, names):
     return _store_of(item) in (None, *names)
 
 
+@pytest.hookimpl(tryfirst=True)  # before the controller hears of it
 def pytest_collection_finish(session):
     needed = any(_store_of(item) == "milvus" for item in session.items)
     if needed and not session.config.getoption("collectonly"):
@@ -92,6 +131,8 @@ def pytest_collection_finish(session):
 def pytest_unconfigure(config):
     if SERVER in config.stash:
         config.stash[SERVER].stop()
+    if DESK in config.stash:
+        config.stash[DESK].close()
 
 
 @pytest.fixture(scope="session")
@@ -101,11 +142,24 @@ def milvus_server(request):
 
 
 @pytest.fixture(scope="session")
-def backend(store_name, request, tmp_path_factory) -> Backend:
+def fragile_server():
+    """A server for the tests that pause and kill it, which others would not bear."""
+    if reason := unavailable_reason():
+        pytest.skip(reason)
+    with MilvusServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def backend(store_name, request, tmp_path_factory) -> Iterator[Backend]:
     """Where the stores under test are made; see `pytest --stores`."""
     if store_name == "milvus":
-        return make_backend(store_name, request.getfixturevalue(SERVER_FIXTURE).uri)
-    return make_backend(store_name, str(tmp_path_factory.mktemp("lite") / "rows.db"))
+        uri = request.getfixturevalue("milvus_server").uri
+    else:
+        uri = str(tmp_path_factory.mktemp("lite") / "rows.db")
+    backend = make_backend(store_name, uri)
+    yield backend
+    backend.close()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,8 @@ ALLOWED_SKIPS = {
 }
 """Patterns of skip reasons that do not fail a run in CI, and why."""
 
+_FORBIDDEN = "forbidden skips"
+
 
 class SessionReport:
     """A pytest plugin; see the module."""
@@ -20,7 +23,7 @@ class SessionReport:
     def __init__(self, *, fail_on_skips: bool) -> None:
         self._fail_on_skips = fail_on_skips
         self._outcomes: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        self._forbidden: list[str] = []
+        self._forbidden: dict[str, None] = {}  # in their order, once
         self._measured: list[str] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -41,10 +44,17 @@ class SessionReport:
     def _note_skip(self, report: pytest.TestReport | pytest.CollectReport) -> None:
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
         if not any(re.search(pattern, reason) for pattern in ALLOWED_SKIPS):
-            self._forbidden.append(f"{report.nodeid}: {reason}")
+            self._forbidden[f"{report.nodeid}: {reason}"] = None
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """A worker, whose modules that skip themselves nobody reports, has left a list."""
+        self._forbidden |= dict.fromkeys(getattr(node, "workeroutput", {}).get(_FORBIDDEN, ()))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if hasattr(session.config, "workeroutput"):
+            session.config.workeroutput[_FORBIDDEN] = list(self._forbidden)
         if self._forbidden and self._fail_on_skips and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

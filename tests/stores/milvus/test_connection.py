@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from uuid import uuid4
 
 import pytest
 
@@ -129,30 +130,30 @@ def test_a_server_that_hangs(hanging_store, call):
 
 
 @every_async_call
-async def test_a_server_that_hangs_for_tasks(milvus_server, call):
-    async with MilvusVectorStore("hanging", uri=milvus_server.uri, timeout=60) as patient:
+async def test_a_server_that_hangs_for_tasks(fragile_server, call):
+    async with MilvusVectorStore("hanging", uri=fragile_server.uri, timeout=60) as patient:
         await patient.aadd([make_entry("a")])
-    async with MilvusVectorStore("hanging", uri=milvus_server.uri, timeout=1) as store:
+    async with MilvusVectorStore("hanging", uri=fragile_server.uri, timeout=1) as store:
         assert await store.acount() == 1
-        with milvus_server.pause(), pytest.raises(StoreTimeoutError, match=r"DEADLINE|timeout"):
+        with fragile_server.pause(), pytest.raises(StoreTimeoutError, match=r"DEADLINE|timeout"):
             await call(store)
 
 
 @pytest.fixture
-def hanging_store(milvus_server):
+def hanging_store(fragile_server):
     """A store that was connected before its server stopped answering."""
-    with MilvusVectorStore("hanging", uri=milvus_server.uri, timeout=1) as store:
-        with MilvusVectorStore("hanging", uri=milvus_server.uri) as patient:
+    with MilvusVectorStore("hanging", uri=fragile_server.uri, timeout=1) as store:
+        with MilvusVectorStore("hanging", uri=fragile_server.uri) as patient:
             patient.add([make_entry("a")])
         assert store.count() == 1
-        with milvus_server.pause():
+        with fragile_server.pause():
             yield store
 
 
-def test_a_server_that_hung_is_used_again(hanging_store, milvus_server):
+def test_a_server_that_hung_is_used_again(hanging_store, fragile_server):
     with pytest.raises(StoreTimeoutError):
         hanging_store.count()
-    milvus_server.resume()
+    fragile_server.resume()
     deadline = time.monotonic() + 30
     while True:
         try:
@@ -290,8 +291,8 @@ def test_a_closed_store_says_so_also_before_its_first_call(tmp_path):
 
 
 def test_closing_one_store_leaves_others_of_the_same_server(milvus_server):
-    first, second = (MilvusVectorStore("shared", uri=milvus_server.uri) for _ in range(2))
-    first.clear()
+    name = f"test_{uuid4().hex}"
+    first, second = (MilvusVectorStore(name, uri=milvus_server.uri) for _ in range(2))
     first.add([make_entry("a")])
     assert second.count() == 1
     first.close()

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from milvus_server import MilvusServer, unavailable_reason
 from ragbridge.errors import (
     PartialWriteError,
     StoreConnectionError,
@@ -35,15 +34,6 @@ def rows(name, count=ROWS):
 # Servers
 
 
-@pytest.fixture(scope="module")
-def server(store_name):
-    """A server of one's own, to be killed."""
-    if reason := unavailable_reason():
-        pytest.skip(reason)
-    with MilvusServer() as server:
-        yield server
-
-
 def open_store(server, collection="rows", **settings):
     config = MilvusConfig(uri=server.uri, **{"timeout": 120, "batch_size": 250, **settings})
     return MilvusVectorStore(collection, config=config)
@@ -56,11 +46,10 @@ def wait_until(fulfilled, seconds=60):
         time.sleep(0.05)
 
 
-@pytest.mark.stores("milvus")
-def test_everybody_waits_for_a_server_that_comes_back(server):
+def test_everybody_waits_for_a_server_that_comes_back(fragile_server):
     """Adds, queries, scans and tasks are in the middle when it is killed, and all come to their end."""
     kept = rows("kept", 2_000)
-    with open_store(server) as store, open_store(server, "others") as others:
+    with open_store(fragile_server) as store, open_store(fragile_server, "others") as others:
         store.add(kept)
         others.add(kept)
         scan = others.scan(batch_size=100)
@@ -88,9 +77,9 @@ def test_everybody_waits_for_a_server_that_comes_back(server):
             try:
                 wait_until(lambda: others.count() and store.count() > len(kept) + 1_000)
                 assert not adding.done()
-                server.kill()
+                fragile_server.kill()
                 time.sleep(1)
-                server.start()
+                fragile_server.start()
                 assert len(adding.result()) == ROWS
             finally:
                 over.set()
@@ -102,16 +91,18 @@ def test_everybody_waits_for_a_server_that_comes_back(server):
         assert ids_of(store.scan()) == ids_of([*kept, *rows("new"), *rows("task", 4_000)])
 
 
-@pytest.mark.stores("milvus")
-def test_a_bulk_add_that_is_cut_off_says_what_is_in(server):
+def test_a_bulk_add_that_is_cut_off_says_what_is_in(fragile_server):
     entries = rows("cut")
-    with open_store(server, "cut", timeout=2) as store, open_store(server, "cut") as patient:
+    with (
+        open_store(fragile_server, "cut", timeout=2) as store,
+        open_store(fragile_server, "cut") as patient,
+    ):
         patient.add(entries[:1])
         assert store.count() == 1
         with ThreadPoolExecutor(1) as pool:
             adding = pool.submit(store.add, entries)
             wait_until(lambda: patient.count() > 1_000)
-            server.kill()
+            fragile_server.kill()
             with pytest.raises(PartialWriteError, match="adding the entries again is safe") as cut:
                 adding.result()
         error = cut.value
@@ -121,7 +112,7 @@ def test_a_bulk_add_that_is_cut_off_says_what_is_in(server):
         for call in (store.count, lambda: store.query(QUERY), lambda: asyncio.run(store.acount())):
             with pytest.raises(StoreConnectionError):
                 call()
-        server.start()
+        fragile_server.start()
         there = {row.id for row in patient.scan(include_embeddings=False)}
         assert set(error.written) <= there
         assert patient.add(entries) == ids_of(entries)

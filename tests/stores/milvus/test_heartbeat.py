@@ -9,6 +9,7 @@ import pytest
 
 from ragbridge.documents import TextChunk
 from ragbridge.stores.base import VectorEntry, VectorStoreQuery
+from ragbridge.stores.milvus import MilvusVectorStore
 
 pytestmark = pytest.mark.stores("milvus-lite", "milvus")
 
@@ -29,23 +30,33 @@ def entries():
 
 
 class Heart:
-    """The moments at which a task had its turn."""
+    """The moments at which a task had its turn, by the clock and by what its thread had worked."""
 
     def __init__(self):
-        self.beats = [time.perf_counter()]
+        self.beats = [self._now()]
 
     async def beat(self):
         while True:
             await asyncio.sleep(0.001)
-            self.beats.append(time.perf_counter())
+            self.beats.append(self._now())
+
+    @staticmethod
+    def _now():
+        return time.perf_counter(), time.thread_time()
 
     @property
     def longest_gap(self):
-        return max(np.diff([*self.beats, time.perf_counter()]))
+        """By the clock."""
+        return np.diff(self.beats, axis=0)[:, 0].max()
 
     @property
-    def lasted(self):
-        return time.perf_counter() - self.beats[0]
+    def longest_work(self):
+        """The largest share of the thread's work that was done in one go."""
+        return np.diff([*self.beats, self._now()], axis=0)[:, 1].max() / self._worked
+
+    @property
+    def _worked(self):
+        return time.thread_time() - self.beats[0][1]
 
 
 @asynccontextmanager
@@ -57,13 +68,12 @@ async def beating():
 
 
 async def test_it_beats_during_a_bulk_add(make_store, entries):
-    """One that were held up would have one gap, as long as it all takes."""
     store = make_store()
     await store.aadd(entries[:1])
     async with beating() as heart:
         await store.aadd(entries)
-        assert heart.longest_gap < heart.lasted / 2  # a busy machine stops everybody for a while
-        assert len(heart.beats) > 100
+        assert heart.longest_work < 1 / 3
+        assert len(heart.beats) > 100  # whoever waits in the loop stops it for each of its batches
 
 
 async def test_it_beats_during_many_queries(make_store, entries):
@@ -75,12 +85,13 @@ async def test_it_beats_during_many_queries(make_store, entries):
         await asyncio.gather(*map(store.aquery, queries[:100]))
         await store.aquery_many(queries[100:])
         assert [row async for row in store.ascan()]
-        assert heart.longest_gap < heart.lasted / 2
+        assert heart.longest_work < 1 / 3
+        assert len(heart.beats) > 100
 
 
 @pytest.mark.stores("milvus")
-async def test_it_beats_while_a_server_hangs(make_store, milvus_server, entries):
-    store = make_store()
+async def test_it_beats_while_a_server_hangs(fragile_server, entries):
+    store = MilvusVectorStore("heart", uri=fragile_server.uri)
     await store.aadd(entries[:100])
     await store.acount()
     calls = [
@@ -91,10 +102,11 @@ async def test_it_beats_while_a_server_hangs(make_store, milvus_server, entries)
     ]
     for call in calls:
         async with beating() as heart:
-            with milvus_server.pause():
+            with fragile_server.pause():
                 waiting = asyncio.ensure_future(call())
                 await asyncio.sleep(1)
                 assert not waiting.done()
                 assert len(heart.beats) > 100
                 assert heart.longest_gap < 0.8  # held up, it would be the whole second
             await waiting
+    await store.aclose()

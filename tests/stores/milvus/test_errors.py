@@ -34,7 +34,7 @@ from ragbridge.stores.milvus.errors import (
     is_transient,
     translate,
 )
-from ragbridge.stores.milvus.patience import Deadline, arepeating, repeating
+from ragbridge.stores.milvus.patience import Deadline, arepeating, repeating, waits
 
 EXCEPTIONS = {
     name: kind
@@ -349,15 +349,12 @@ def test_trying_again_ends_with_the_deadline():
 
 def test_the_waits_grow_and_differ():
     random.seed(7)
-    retrying = repeating(Deadline(1000))
-    waits = [
-        [
-            retrying.wait(type("State", (), {"attempt_number": attempt})())
-            for attempt in range(1, 12)
-        ]
+    wait = waits()
+    taken = [
+        [wait(type("State", (), {"attempt_number": attempt})()) for attempt in range(1, 12)]
         for _ in range(200)
     ]
-    columns = list(zip(*waits, strict=True))
+    columns = list(zip(*taken, strict=True))
     assert all(len(set(column)) > 150 for column in columns), "clients would call all at once"
     assert max(columns[0]) <= 0.1
     assert max(columns[4]) > 1.0

@@ -35,7 +35,9 @@ class Deadline:
         )
 
 
-def repeating(deadline: Deadline, when: Callable[[BaseException], bool] = is_transient) -> Any:
+def repeating(
+    deadline: Deadline, when: Callable[[BaseException], bool] = is_transient
+) -> Callable[..., Any]:
     """What makes a call to the engine, again if need be: called with the function and its arguments.
 
     It waits between the tries for times that grow and differ, so that the clients of a server that comes
@@ -48,19 +50,65 @@ def repeating(deadline: Deadline, when: Callable[[BaseException], bool] = is_tra
     Raises:
         MissingDependencyError: tenacity is not installed.
     """
-    return _tenacity().Retrying(**_policy(deadline, when))
+
+    def call(function: Callable[..., Any], *args: Any) -> Any:
+        try:
+            return function(*args)
+        except Exception as error:
+            if not when(error):
+                raise
+            failed = [error]
+
+        def again() -> Any:
+            _raise_first(failed)
+            return function(*args)
+
+        return _tenacity().Retrying(**_policy(deadline, when))(again)
+
+    return call
 
 
-def arepeating(deadline: Deadline, when: Callable[[BaseException], bool] = is_transient) -> Any:
+def arepeating(
+    deadline: Deadline, when: Callable[[BaseException], bool] = is_transient
+) -> Callable[..., Any]:
     """Async twin of `repeating`."""
-    return _tenacity().AsyncRetrying(**_policy(deadline, when))
+
+    async def call(function: Callable[..., Any], *args: Any) -> Any:
+        try:
+            return await function(*args)
+        except Exception as error:
+            if not when(error):
+                raise
+            failed = [error]
+
+        async def again() -> Any:
+            _raise_first(failed)
+            return await function(*args)
+
+        return await _tenacity().AsyncRetrying(**_policy(deadline, when))(again)
+
+    return call
+
+
+def waits() -> Any:
+    """How long to wait after each try, as tenacity has it."""
+    return _tenacity().wait_random_exponential(multiplier=_FIRST_WAIT, max=_LONGEST_WAIT)
+
+
+def _raise_first(failed: list[Exception]) -> None:
+    """Raise what the first try failed with, once.
+
+    That try is made without tenacity, which takes longer than a fast call does.
+    """
+    if failed:
+        raise failed.pop()
 
 
 def _policy(deadline: Deadline, when: Callable[[BaseException], bool]) -> dict[str, Any]:
     tenacity = _tenacity()
     return {
         "retry": tenacity.retry_if_exception(when),
-        "wait": tenacity.wait_random_exponential(multiplier=_FIRST_WAIT, max=_LONGEST_WAIT),
+        "wait": waits(),
         "stop": tenacity.stop_before_delay(deadline.left),
         "reraise": True,
     }

@@ -24,6 +24,8 @@ with `ReferenceVectorStore`, never with the store under test.
 | `BinaryTests` | binary vectors, of dimension 16; run it once for each of their metrics |
 | `FullTextTests` | full-text search |
 | `HybridTests` | several legs at once; the store holds dense and sparse vectors |
+| `RetrieverTests` | a retriever, by a fixture `retriever` over its `CHUNKS` |
+| `EmbeddingProviderTests` | an embedding provider, by a fixture `embedding_provider` |
 
 `CongruenceMachine` drives several stores with the same random calls, and compares every answer.
 
@@ -37,12 +39,14 @@ from ragbridge.testing._suite.adding import AddTests
 from ragbridge.testing._suite.binary import BinaryTests
 from ragbridge.testing._suite.congruence import CongruenceMachine, Subject
 from ragbridge.testing._suite.deleting import DeleteTests
+from ragbridge.testing._suite.embedding import EmbeddingProviderTests
 from ragbridge.testing._suite.filtering import FilterTests
 from ragbridge.testing._suite.injection import InjectionTests
 from ragbridge.testing._suite.legs import FullTextTests, HybridTests, SparseTests
 from ragbridge.testing._suite.lifecycle import LifecycleTests
 from ragbridge.testing._suite.querying import QueryTests, ScoreTests
 from ragbridge.testing._suite.reading import ReadTests
+from ragbridge.testing._suite.retrieving import RetrieverTests
 from ragbridge.testing._suite.round_trip import RoundTripTests
 
 __all__ = [
@@ -51,6 +55,7 @@ __all__ = [
     "BinaryTests",
     "CongruenceMachine",
     "DeleteTests",
+    "EmbeddingProviderTests",
     "FilterTable",
     "FilterTests",
     "FullTextTests",
@@ -60,6 +65,7 @@ __all__ = [
     "QueryTests",
     "ReadTests",
     "ReferenceVectorStore",
+    "RetrieverTests",
     "RoundTripTests",
     "ScoreTests",
     "SparseTests",

@@ -241,7 +241,7 @@ class VectorRetriever(Retriever):
     ) -> Work[list[VectorStoreQuery]]:
         # Made before the embedding call, so that a wrong argument costs nothing.
         common = replace(self._settings, top_k=top_k, filters=filters)
-        requests = [replace(common, text=text) for text in _check_queries(queries)]
+        requests = [replace(common, text=text) for text in check_query_texts(queries)]
         if not requests or self.embedding_provider is None or self.mode is SearchMode.FULL_TEXT:
             return requests
         return (yield from self._embed(requests, self.embedding_provider))
@@ -321,13 +321,23 @@ def _check_capabilities(mode: SearchMode | None, store: VectorStore) -> None:
         )
 
 
-def _check_queries(queries: object) -> list[str]:
+def check_query_texts(queries: object) -> list[str]:
+    """`queries` as a list of texts that are not blank.
+
+    Raises:
+        InvalidQueryError: anything else.
+    """
     if isinstance(queries, str) or not isinstance(queries, Iterable):
         raise InvalidQueryError(f"queries must be a list of strings, not {shorten(queries)}")
-    return [_check_query(query) for query in queries]
+    return [check_query_text(query) for query in queries]
 
 
-def _check_query(query: object) -> str:
+def check_query_text(query: object) -> str:
+    """`query` as a text that is not blank.
+
+    Raises:
+        InvalidQueryError: anything else.
+    """
     if not isinstance(query, str):
         raise InvalidQueryError(f"query must be a string, not {shorten(query)}")
     if not query.strip():

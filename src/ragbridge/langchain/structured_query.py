@@ -3,21 +3,23 @@
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from langchain_core.structured_query import (
     Comparator,
     Comparison,
+    FilterDirective,
     Operation,
     Operator,
     StructuredQuery,
     Visitor,
 )
 
-from ragbridge.errors import InvalidFilterError, shorten
+from ragbridge.errors import InvalidFilterError, UnsupportedFilterError, shorten
 from ragbridge.filters import Condition, Filter, MetadataFilter, MetadataFilters, where
 from ragbridge.filters import Operator as CoreOperator
-from ragbridge.langchain._like import text_of_pattern
+from ragbridge.langchain._like import pattern_of_text, text_of_pattern
+from ragbridge.langchain._terms import in_their_terms
 
 __all__ = ["RagbridgeTranslator"]
 
@@ -80,6 +82,20 @@ class RagbridgeTranslator(Visitor):
 
 
 _Condition = MetadataFilter | MetadataFilters
+
+_FORM: Final = "LangChain's structured queries"
+
+_COMPARATORS: Final[Mapping[CoreOperator, Comparator]] = {
+    CoreOperator.EQ: Comparator.EQ,
+    CoreOperator.NE: Comparator.NE,
+    CoreOperator.GT: Comparator.GT,
+    CoreOperator.GTE: Comparator.GTE,
+    CoreOperator.LT: Comparator.LT,
+    CoreOperator.LTE: Comparator.LTE,
+    CoreOperator.IN: Comparator.IN,
+    CoreOperator.NIN: Comparator.NIN,
+    CoreOperator.CONTAINS: Comparator.CONTAIN,
+}
 
 
 def _compare(operator: CoreOperator, key: str, value: Any) -> _Condition:
@@ -154,14 +170,71 @@ def _contains(key: str, value: Any) -> _Condition:
 
 
 _READERS: Final[Mapping[Comparator, Callable[[str, Any], _Condition]]] = {
-    Comparator.EQ: partial(_compare, CoreOperator.EQ),
-    Comparator.NE: partial(_compare, CoreOperator.NE),
-    Comparator.GT: partial(_compare, CoreOperator.GT),
-    Comparator.GTE: partial(_compare, CoreOperator.GTE),
-    Comparator.LT: partial(_compare, CoreOperator.LT),
-    Comparator.LTE: partial(_compare, CoreOperator.LTE),
+    **{_COMPARATORS[operator]: partial(_compare, operator) for operator in _DAYS},
     Comparator.CONTAIN: _contains,
     Comparator.LIKE: lambda key, value: where(key).text_match(text_of_pattern(value)),
     Comparator.IN: _is_one_of,
     Comparator.NIN: lambda key, value: ~_is_one_of(key, value),
 }
+
+
+def write_directive(filters: Filter) -> FilterDirective:
+    """The structured query's form of a core filter.
+
+    Raises:
+        InvalidFilterError: no filter.
+        UnsupportedFilterError: structured queries cannot say it.
+    """
+    if isinstance(filters, MetadataFilters):
+        return _write_group(filters)
+    if isinstance(filters, MetadataFilter):
+        return _write_condition(filters)
+    raise InvalidFilterError(f"filters must be MetadataFilters, not {shorten(filters)}")
+
+
+def _write_group(group: MetadataFilters) -> FilterDirective:
+    if not group.filters:
+        return Operation(Operator.AND, [])
+    children = [
+        in_their_terms(child, _FORM) if isinstance(child, MetadataFilter) else child
+        for child in group.filters
+    ]
+    written = _contained_texts(children) if group.condition is Condition.OR else []
+    return Operation(
+        Operator(group.condition.value), [*written, *(write_directive(c) for c in children)]
+    )
+
+
+def _contained_texts(alternatives: list[_Condition]) -> list[FilterDirective]:
+    """What `contain` says of a text takes two conditions: take those out where both are there."""
+    written: list[FilterDirective] = []
+    for held in [each for each in alternatives if _is_contained_text(each)]:
+        found = MetadataFilter(held.key, CoreOperator.TEXT_MATCH, held.value)
+        if found in alternatives:
+            alternatives.remove(found)
+            alternatives.remove(held)
+            written.append(Comparison(Comparator.CONTAIN, str(held.key), held.value))
+    return written
+
+
+def _is_contained_text(condition: _Condition) -> TypeGuard[MetadataFilter]:
+    return (
+        isinstance(condition, MetadataFilter)
+        and condition.operator is CoreOperator.CONTAINS
+        and isinstance(condition.value, str)
+    )
+
+
+def _write_condition(condition: MetadataFilter) -> FilterDirective:
+    said = in_their_terms(condition, _FORM)
+    if isinstance(said, MetadataFilters):
+        return _write_group(said)
+    if _is_contained_text(said):
+        raise UnsupportedFilterError(
+            f"{_FORM} cannot say {condition}: their `contain` finds the text in strings too; "
+            "where that is meant, add a text_match with or"
+        )
+    if said.operator is CoreOperator.TEXT_MATCH:
+        return Comparison(Comparator.LIKE, str(said.key), pattern_of_text(str(said.value)))
+    value = list(said.value) if isinstance(said.value, tuple) else said.value
+    return Comparison(_COMPARATORS[said.operator], str(said.key), value)

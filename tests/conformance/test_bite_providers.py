@@ -118,7 +118,7 @@ class OtherAsync(HashingEmbeddingProvider):
 
 class NeedsOne(HashingEmbeddingProvider):
     def batch_embed(self, chunks):
-        return [super(NeedsOne, self).batch_embed(chunks)[0], *super().batch_embed(chunks)[1:]]
+        return [super().batch_embed(chunks)[0], *super().batch_embed(chunks)[1:]]
 
 
 WRONG_PROVIDERS = [

@@ -8,7 +8,7 @@ from typing import Any, Final
 from ragbridge.errors import InvalidConfigError, MissingDependencyError, shorten
 from ragbridge.stores.base import VectorStore
 
-__all__ = ["KNOWN_STORES", "create_vector_store"]
+__all__ = ["KNOWN_STORES", "create_vector_store", "restore_vector_store"]
 
 KNOWN_STORES: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -35,6 +35,28 @@ def create_vector_store(store_type: str, **options: Any) -> VectorStore:
         return store_class(**options)
     except TypeError as error:
         raise InvalidConfigError(f"{store_type!r} does not take these options: {error}") from error
+
+
+def restore_vector_store(description: Mapping[str, Any]) -> VectorStore:
+    """The store that `VectorStore.to_dict` described.
+
+    Args:
+        description: The JSON. A token is not in it: it comes from the environment, or is put in as
+            `token`.
+
+    Raises:
+        InvalidConfigError: no such description, or the store refuses something in it.
+        MissingDependencyError: the store's extra is not installed.
+    """
+    if not isinstance(description, Mapping):
+        raise InvalidConfigError(
+            f"description must be what to_dict() gave, not {shorten(description)}"
+        )
+    store_class = _find_class(description.get("store_type"))
+    try:
+        return store_class.from_dict(description)
+    except (LookupError, TypeError, AttributeError) as error:
+        raise InvalidConfigError(f"no {store_class.__name__} has such a description") from error
 
 
 def _find_class(store_type: object) -> type[VectorStore]:

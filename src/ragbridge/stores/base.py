@@ -22,6 +22,7 @@ from ragbridge.embeddings import (
     sparse_part,
 )
 from ragbridge.errors import (
+    InvalidConfigError,
     InvalidDocumentError,
     InvalidInputError,
     InvalidQueryError,
@@ -346,6 +347,24 @@ class VectorStore(ABC):
     @abstractmethod
     def close(self) -> None:
         """Release what the store holds; closing twice is fine, other calls raise StoreClosedError."""
+
+    def to_dict(self) -> dict[str, JsonValue]:
+        """What `ragbridge.stores.restore_vector_store` makes the store of again, as JSON.
+
+        It has the rows of a store in memory, and the address of others, but no secrets.
+
+        Raises:
+            InvalidConfigError: stores of this class cannot be described.
+        """
+        raise InvalidConfigError(
+            f"a {type(self).__name__} has no description; give it to_dict() and from_dict(), or make it "
+            "anew where it is needed"
+        )
+
+    @classmethod
+    def from_dict(cls, description: Mapping[str, Any]) -> "VectorStore":
+        """The store that `to_dict` described; see `ragbridge.stores.restore_vector_store`."""
+        raise InvalidConfigError(f"a {cls.__name__} cannot be made of {shorten(description)}")
 
     async def aadd(self, entries: Sequence[VectorEntry]) -> list[str]:
         """Async twin of `add`."""

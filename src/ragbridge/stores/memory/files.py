@@ -12,6 +12,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from io import BytesIO
 from itertools import count
 from pathlib import Path
 from typing import IO, Any, Final
@@ -166,19 +167,30 @@ def _encode_vectors(
         yield "values", np.concatenate([vector.values for vector in sparse]).astype("<f4")
 
 
+def to_bytes(header: Header, parts: Iterable[list[VectorEntry]]) -> bytes:
+    """What `write_file` writes."""
+    file = BytesIO()
+    _write(file, header, parts)
+    return file.getvalue()
+
+
 @contextmanager
 def read_file(
-    path: str | os.PathLike[str],
+    source: str | os.PathLike[str] | bytes,
 ) -> Iterator[tuple[Header, Iterator[list[VectorEntry]]]]:
     """The header of a store's file, and its rows in parts, to be read inside the `with` block.
 
+    Args:
+        source: The file's path, or what is in it.
+
     Raises:
-        InvalidConfigError: `path` is no path.
+        InvalidConfigError: `source` is neither.
         VectorStoreError: there is no such file, or it is damaged, or no file of ours.
     """
-    name = repr(os.fspath(_check_path(path)))
+    in_memory = isinstance(source, bytes)
+    name = "what was saved" if in_memory else repr(os.fspath(_check_path(source)))
     try:
-        with ZipFile(path) as archive:
+        with ZipFile(BytesIO(source) if isinstance(source, bytes) else source) as archive:
             header = _decode_header(json.loads(_read(archive, "header.json")), name)
             yield header, _read_parts(archive, header)
     except (MissingDependencyError, VectorStoreError):

@@ -2,13 +2,15 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from os import PathLike
 from typing import Any, Final, Self
 
 import numpy as np
 
+from ragbridge.documents import JsonValue
 from ragbridge.errors import (
     InvalidConfigError,
     StoreClosedError,
@@ -36,7 +38,7 @@ from ragbridge.stores.base import (
     check_batch_size,
 )
 from ragbridge.stores.memory._arrays import Mask, Slots
-from ragbridge.stores.memory.files import Header, read_file, write_file
+from ragbridge.stores.memory.files import Header, read_file, to_bytes, write_file
 from ragbridge.stores.memory.search import Hits, Search
 from ragbridge.stores.memory.table import State
 from ragbridge.stores.memory.text import TextSearch
@@ -193,10 +195,7 @@ class InMemoryVectorStore(VectorStore):
         Raises:
             VectorStoreError: the file cannot be written.
         """
-        state = self._current()
-        alive = np.flatnonzero(state.alive[: state.size])
-        header = Header(self.metric, self._text.options, state.table.shape, len(alive))
-        write_file(path, header, _entries(state, alive, _ROWS_PER_PART))
+        write_file(path, *self._contents())
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Self:
@@ -208,12 +207,7 @@ class InMemoryVectorStore(VectorStore):
             VectorStoreError: there is no such file, or it is damaged, or no file of ours.
             MissingDependencyError: its full-text options need the extra `text`.
         """
-        with read_file(path) as (header, parts):
-            store = cls(metric=header.metric, full_text=header.full_text)
-            store._state = State.empty(header.shape, store.metric)
-            for entries in parts:
-                store.add(entries)
-        return store
+        return cls._read_from(path)
 
     async def asave(self, path: str | PathLike[str]) -> None:
         """Async twin of `save`."""
@@ -223,6 +217,39 @@ class InMemoryVectorStore(VectorStore):
     async def aload(cls, path: str | PathLike[str]) -> Self:
         """Async twin of `load`."""
         return await asyncio.to_thread(cls.load, path)
+
+    def to_dict(self) -> dict[str, JsonValue]:
+        """See `VectorStore.to_dict`; all rows are in it."""
+        data = b64encode(to_bytes(*self._contents())).decode()
+        return {"store_type": "memory", "data": data}
+
+    @classmethod
+    def from_dict(cls, description: Mapping[str, Any]) -> Self:
+        """See `VectorStore.from_dict`.
+
+        Raises:
+            VectorStoreError: the data are damaged.
+        """
+        return cls._read_from(b64decode(description["data"]))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self._read_from, (to_bytes(*self._contents()),)
+
+    def _contents(self) -> tuple[Header, Iterator[list[VectorEntry]]]:
+        """What makes the store again."""
+        state = self._current()
+        alive = np.flatnonzero(state.alive[: state.size])
+        header = Header(self.metric, self._text.options, state.table.shape, len(alive))
+        return header, _entries(state, alive, _ROWS_PER_PART)
+
+    @classmethod
+    def _read_from(cls, source: str | PathLike[str] | bytes) -> Self:
+        with read_file(source) as (header, parts):
+            store = cls(metric=header.metric, full_text=header.full_text)
+            store._state = State.empty(header.shape, store.metric)
+            for entries in parts:
+                store.add(entries)
+        return store
 
     def _current(self) -> State:
         state = self._state

@@ -180,12 +180,17 @@ class MilvusConfig:
 
     def __reduce__(self) -> tuple[Any, ...]:
         shown = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "token"}
-        return _restore, (type(self), shown, bool(self.token))
+        return restored, (type(self), shown, bool(self.token))
 
 
-def _restore(
+def restored(
     config_class: type[MilvusConfig], shown: Mapping[str, Any], had_token: bool
 ) -> MilvusConfig:
+    """A configuration without its token, with that of the environment.
+
+    Raises:
+        InvalidConfigError: it had a token, and the environment has none.
+    """
     token = token_of_environment() if had_token else ""
     if had_token and not token:
         raise InvalidConfigError(

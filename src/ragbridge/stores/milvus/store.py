@@ -4,9 +4,10 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from ragbridge._twins import Work, arun, run
+from ragbridge.documents import JsonValue
 from ragbridge.errors import InvalidConfigError, shorten
 from ragbridge.filters import Filter
 from ragbridge.stores._full_text import FullTextOptions
@@ -33,6 +34,7 @@ from ragbridge.stores.milvus.columns import (
 )
 from ragbridge.stores.milvus.config import MilvusConfig, check_timeout
 from ragbridge.stores.milvus.connection import Connection
+from ragbridge.stores.milvus.descriptions import arguments_of, describe
 from ragbridge.stores.milvus.indexes import VectorIndex
 from ragbridge.stores.milvus.layout import Plan, check_collection_name, check_full_text
 from ragbridge.stores.milvus.reading import RowReader, count, get
@@ -333,6 +335,20 @@ class MilvusVectorStore(VectorStore):
     async def aclose(self) -> None:
         """Async twin of `close`."""
         await self._collection.connection.aclose()
+
+    def to_dict(self) -> dict[str, JsonValue]:
+        """See `VectorStore.to_dict`; the token is not in it."""
+        described = describe(self.collection_name, self.config, self._told)
+        return {"store_type": "milvus", **described}
+
+    @classmethod
+    def from_dict(cls, description: Mapping[str, Any]) -> Self:
+        """See `VectorStore.from_dict`; a token comes from the environment, as with pickles.
+
+        Raises:
+            InvalidConfigError: the description is wrong, or there is no token.
+        """
+        return cls(**arguments_of(description))
 
     def __repr__(self) -> str:
         told = {

@@ -161,7 +161,7 @@ class VectorRetriever(Retriever):
             check_kind(embedding_provider, EmbeddingProvider, "embedding_provider")
         self.vector_store = vector_store
         self.embedding_provider = embedding_provider
-        self.mode = _resolve_mode(mode, embedding_provider)
+        self.mode = resolve_mode(mode, embedding_provider)
         _check_capabilities(self.mode, vector_store)
         self._settings = VectorStoreQuery(
             ranker=ranker, leg_top_k=leg_top_k, min_score=min_score, options=dict(options or {})
@@ -289,20 +289,26 @@ def check_kind(value: object, kind: type, name: str) -> None:
         raise InvalidConfigError(f"{name} must be of type {kind.__name__}, not {shorten(value)}")
 
 
-def _resolve_mode(mode: object, provider: EmbeddingProvider | None) -> SearchMode | None:
-    """`mode` as a SearchMode; None where the provider's vectors decide."""
+def resolve_mode(
+    mode: object, provider: EmbeddingProvider | None, name: str = "mode"
+) -> SearchMode | None:
+    """`mode` as a SearchMode; None where the provider's vectors decide.
+
+    Raises:
+        InvalidConfigError: it is none, or needs a provider; the message names it by `name`.
+    """
     if mode is None:
         return None if provider else SearchMode.FULL_TEXT
     try:
         resolved = SearchMode(mode)  # type: ignore[arg-type]
     except ValueError as error:
         raise InvalidConfigError(
-            f"mode must be one of {', '.join(SearchMode)} or None, not {shorten(mode)}"
+            f"{name} must be one of {', '.join(SearchMode)} or None, not {shorten(mode)}"
         ) from error
     if provider is None and resolved is not SearchMode.FULL_TEXT:
         raise InvalidConfigError(
-            f"mode {str(resolved)!r} needs an embedding_provider, but there is none; give one, or "
-            "use mode='full_text'"
+            f"{name} {str(resolved)!r} needs an embedding_provider, but there is none; give one, or "
+            f"use {name}='full_text'"
         )
     return resolved
 

@@ -8,5 +8,21 @@ except ImportError as error:
     raise _errors.missing_dependency("langchain-core", "langchain") from error
 
 from ragbridge.langchain.documents import from_langchain_document, to_langchain_document
+from ragbridge.langchain.embeddings import LangChainEmbeddingProvider, RagbridgeEmbeddings
+from ragbridge.langchain.filters import from_langchain_filter, to_langchain_filter
+from ragbridge.langchain.retrievers import RagbridgeRetriever
+from ragbridge.langchain.structured_query import RagbridgeTranslator
+from ragbridge.langchain.vector_store import RagbridgeVectorStore, RagbridgeVectorStoreRetriever
 
-__all__ = ["from_langchain_document", "to_langchain_document"]
+__all__ = [
+    "LangChainEmbeddingProvider",
+    "RagbridgeEmbeddings",
+    "RagbridgeRetriever",
+    "RagbridgeTranslator",
+    "RagbridgeVectorStore",
+    "RagbridgeVectorStoreRetriever",
+    "from_langchain_document",
+    "from_langchain_filter",
+    "to_langchain_document",
+    "to_langchain_filter",
+]

@@ -470,7 +470,7 @@ def test_a_pickle_takes_its_token_from_the_environment(environment):
     config = MilvusConfig(uri="https://h", token=SECRET, timeout=5, index=Hnsw(m=4))
     stored = pickle.dumps(config)
     with pytest.raises(
-        InvalidConfigError, match=r"https://h:443 was pickled without its token; set"
+        InvalidConfigError, match=r"https://h:443 was written down without its token; set"
     ):
         pickle.loads(stored)
     environment(MILVUS_TOKEN=SECRET)

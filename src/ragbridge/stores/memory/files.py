@@ -78,7 +78,7 @@ def write_file(
         InvalidConfigError: `path` is no path.
         VectorStoreError: the file cannot be written.
     """
-    target = Path(os.path.realpath(_check_path(path)))
+    target = Path(os.path.realpath(check_path(path)))
     unfinished = target.with_name(f".{target.name}.{uuid4().hex}.tmp")
     try:
         file = unfinished.open("xb")
@@ -99,7 +99,12 @@ def write_file(
         ) from error
 
 
-def _check_path(path: object) -> str | os.PathLike[str]:
+def check_path(path: object) -> str | os.PathLike[str]:
+    """`path` as a path.
+
+    Raises:
+        InvalidConfigError: it is none.
+    """
     if isinstance(path, str | os.PathLike) and isinstance(os.fspath(path), str):
         return path
     raise InvalidConfigError(f"path must be a string or a Path, not {shorten(path)}")
@@ -188,7 +193,7 @@ def read_file(
         VectorStoreError: there is no such file, or it is damaged, or no file of ours.
     """
     in_memory = isinstance(source, bytes)
-    name = "what was saved" if in_memory else repr(os.fspath(_check_path(source)))
+    name = "what was saved" if in_memory else repr(os.fspath(check_path(source)))
     try:
         with ZipFile(BytesIO(source) if isinstance(source, bytes) else source) as archive:
             header = _decode_header(json.loads(_read(archive, "header.json")), name)

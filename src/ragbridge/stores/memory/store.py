@@ -38,7 +38,7 @@ from ragbridge.stores.base import (
     check_batch_size,
 )
 from ragbridge.stores.memory._arrays import Mask, Slots
-from ragbridge.stores.memory.files import Header, read_file, to_bytes, write_file
+from ragbridge.stores.memory.files import Header, check_path, read_file, to_bytes, write_file
 from ragbridge.stores.memory.search import Hits, Search
 from ragbridge.stores.memory.table import State
 from ragbridge.stores.memory.text import TextSearch
@@ -207,7 +207,7 @@ class InMemoryVectorStore(VectorStore):
             VectorStoreError: there is no such file, or it is damaged, or no file of ours.
             MissingDependencyError: its full-text options need the extra `text`.
         """
-        return cls._read_from(path)
+        return cls._read_from(check_path(path))
 
     async def asave(self, path: str | PathLike[str]) -> None:
         """Async twin of `save`."""

@@ -194,7 +194,7 @@ def restored(
     token = token_of_environment() if had_token else ""
     if had_token and not token:
         raise InvalidConfigError(
-            f"the configuration of {shown['uri']} was pickled without its token; set MILVUS_TOKEN, or "
+            f"the configuration of {shown['uri']} was written down without its token; set MILVUS_TOKEN, or "
             "MILVUS_USER and MILVUS_PASSWORD, where it is loaded"
         )
     return config_class(token=token, **shown)

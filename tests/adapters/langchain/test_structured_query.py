@@ -83,7 +83,7 @@ def test_a_structured_query_becomes_search_arguments():
     ],
 )
 def test_what_is_no_moment_is_refused(moment):
-    with pytest.raises(InvalidFilterError, match="ISO 8601|out of range"):
+    with pytest.raises(InvalidFilterError, match=r"ISO 8601|out of range"):
         compare("eq", moment).accept(RagbridgeTranslator())
 
 

@@ -16,10 +16,14 @@ _MAX_PLACE = 2**63 - 1
 _ROWS_AT_ONCE = 2048  # what stays in a processor's cache while it is looked at repeatedly
 
 
-def check_contents(entries: list[VectorEntry]) -> list[VectorEntry]:
+def check_contents(entries: list[VectorEntry], first: int = 0) -> list[VectorEntry]:
     """`entries` with chunks of the kinds `Chunk` and `TextChunk` that hold only valid values.
 
     Entries that are in order, as nearly all are, come back as they are.
+
+    Args:
+        entries: What is checked.
+        first: The place of the first one among those that were given.
 
     Raises:
         InvalidDocumentError: a chunk or its metadata became invalid, its content is neither text nor
@@ -28,7 +32,7 @@ def check_contents(entries: list[VectorEntry]) -> list[VectorEntry]:
     parts = range(0, len(entries), _ROWS_AT_ONCE)
     if all(_are_valid(entries[start : start + _ROWS_AT_ONCE]) for start in parts):
         return entries
-    return [_remake(entry, position) for position, entry in enumerate(entries)]
+    return [_remake(entry, position) for position, entry in enumerate(entries, first)]
 
 
 def _are_valid(entries: Sequence[VectorEntry]) -> bool:

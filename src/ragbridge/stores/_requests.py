@@ -7,6 +7,7 @@ from uuid import uuid4
 import numpy as np
 
 from ragbridge._filter_tree import TRUE, normalize
+from ragbridge._twins import Work, pause, run
 from ragbridge.embeddings import (
     BinaryVector,
     EmbeddingLike,
@@ -123,15 +124,29 @@ def prepare_batch(
         InvalidDocumentError: a chunk became invalid since it was made, or cannot be stored.
         InvalidEmbeddingError: an entry's vectors do not fit the store.
     """
-    checked = check_contents(_check_entries(entries))
-    if not checked:
+    return run(preparing(entries, shape, metric))
+
+
+def preparing(
+    entries: Sequence[VectorEntry], shape: VectorShape | None, metric: SimilarityMetric
+) -> Work[WriteBatch | None]:
+    """What `prepare_batch` does, with pauses, in which an event loop can turn to other tasks."""
+    given = _check_entries(entries)
+    if not given:
         return None
-    shape = shape or VectorShape.of(checked[0])
-    check_kind(checked[0].embedding, metric, f"entries[0] (id {checked[0].id!r})")
-    _check_shapes(checked, shape)
-    _check_dense(checked, shape, metric)
-    ids = [entry.id or str(uuid4()) for entry in checked]
-    return WriteBatch(ids, dict(zip(ids, checked, strict=True)), shape)
+    shape = shape or VectorShape.of(given[0])
+    check_kind(given[0].embedding, metric, f"entries[0] (id {given[0].id!r})")
+    ids: list[str] = []
+    rows: dict[str, VectorEntry] = {}
+    for start in range(0, len(given), _ROWS_AT_ONCE):
+        part = check_contents(given[start : start + _ROWS_AT_ONCE], start)
+        _check_shapes(part, start, shape)
+        _check_dense(part, start, shape, metric)
+        part_ids = [entry.id or str(uuid4()) for entry in part]
+        ids += part_ids
+        rows.update(zip(part_ids, part, strict=True))
+        yield from pause()
+    return WriteBatch(ids, rows, shape)
 
 
 def _check_entries(entries: object) -> list[VectorEntry]:
@@ -163,13 +178,13 @@ def check_kind(embedding: EmbeddingLike | None, metric: SimilarityMetric, name: 
     )
 
 
-def _check_shapes(entries: Sequence[VectorEntry], shape: VectorShape) -> None:
+def _check_shapes(entries: Sequence[VectorEntry], start: int, shape: VectorShape) -> None:
     embeddings = [entry.embedding for entry in entries]
     if not shape.sparse and set(map(type, embeddings)) == {np.ndarray}:
         lengths = set(map(len, embeddings))  # type: ignore[arg-type]
         if lengths == {shape.dimension}:
             return
-    for position, entry in enumerate(entries):
+    for position, entry in enumerate(entries, start):
         _check_shape(entry, position, shape)
 
 
@@ -193,20 +208,18 @@ def _is_positive(weights: Vector) -> bool:
 
 
 def _check_dense(
-    entries: Sequence[VectorEntry], shape: VectorShape, metric: SimilarityMetric
+    entries: Sequence[VectorEntry], start: int, shape: VectorShape, metric: SimilarityMetric
 ) -> None:
     if shape.dimension is None or shape.binary:
         return
     vectors = dense_parts([entry.embedding for entry in entries])
-    for start in range(0, len(vectors), _ROWS_AT_ONCE):
-        part = vectors[start : start + _ROWS_AT_ONCE]
-        rows = np.array(part, dtype=np.float32)
-        with np.errstate(over="ignore", invalid="ignore"):
-            squared = np.einsum("ij,ij->i", rows, rows)
-        low = _MIN_SQUARED_NORM if metric is SimilarityMetric.COSINE else 0.0
-        if not ((squared >= low) & (squared <= _MAX_SQUARED_NORM)).all():
-            for position, vector in enumerate(part, start):
-                check_dense(vector, metric, f"entries[{position}] (id {entries[position].id!r})")
+    rows = np.array(vectors, dtype=np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        squared = np.einsum("ij,ij->i", rows, rows)
+    low = _MIN_SQUARED_NORM if metric is SimilarityMetric.COSINE else 0.0
+    if not ((squared >= low) & (squared <= _MAX_SQUARED_NORM)).all():
+        for position, (entry, vector) in enumerate(zip(entries, vectors, strict=True), start):
+            check_dense(vector, metric, f"entries[{position}] (id {entry.id!r})")
 
 
 def check_dense(vector: Vector | None, metric: SimilarityMetric, name: str) -> None:

@@ -34,6 +34,7 @@ from ragbridge.stores.milvus import MilvusVectorStore, collection
 from ragbridge.stores.milvus.capabilities import engine_of
 from ragbridge.stores.milvus.layout import Plan, Schema, index_params, new_collection, read_schema
 from ragbridge.stores.milvus.rows import encode
+from ragbridge.stores.milvus.tenancy import Tenancy
 from ragbridge.testing import ReferenceVectorStore
 from ragbridge.testing._suite.samples import assert_ranked, ids_of, make_entry, stored_rows
 
@@ -660,10 +661,10 @@ class TestEnginesThatAreNotAtHand:
     def test_a_text_must_fit_the_field_of_its_terms(self):
         engine = engine_of("v2.5.0")
         schema = Plan(metric=SimilarityMetric.COSINE).schema(VectorShape(1, sparse=False), engine)
-        encode("a", make_entry("a", [1.0], text="x" * 65_535), engine, schema)
+        encode({"a": make_entry("a", [1.0], text="x" * 65_535)}, engine, schema, Tenancy())
         grows = "\u023a" * 32_000  # two bytes each, three in lower case
         with pytest.raises(InvalidDocumentError, match="its terms takes 96000 bytes"):
-            encode("a", make_entry("a", [1.0], text=grows), engine, schema)
+            encode({"a": make_entry("a", [1.0], text=grows)}, engine, schema, Tenancy())
 
 
 @pytest.mark.stores("milvus")

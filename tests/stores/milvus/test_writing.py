@@ -151,15 +151,18 @@ def test_requests_are_bounded(make_store, monkeypatch, settings, rows, sizes):
         assert store.count() == rows + 1
 
 
-def test_large_rows_are_sent_a_few_at_a_time(make_store, monkeypatch):
-    store = make_store()
-    store.add([make_entry("first", np.ones(4000, np.float32))])
-    calls = record_calls(monkeypatch)
-    text = "x" * 60_000
-    store.add([make_entry(f"r{n}", np.ones(4000, np.float32), text=text) for n in range(300)])
-    written = [call for call in calls if call.method in ("insert", "upsert")]
-    assert all(len(call.arguments["data"]) < 300 for call in written)
-    assert store.count() == 301
+@pytest.mark.parametrize("text", ["x" * 60_000, "€" * 20_000, ""], ids=["ascii", "wide", "none"])
+def test_large_rows_are_sent_a_few_at_a_time(make_store, monkeypatch, text):
+    config = MilvusConfig(uri=make_store().config.uri, batch_bytes=2**20)
+    vectors = np.ones((100, 4000), np.float32)
+    with MilvusVectorStore(make_store().collection_name, config=config) as store:
+        calls = record_calls(monkeypatch)
+        store.add([make_entry(f"r{n}", vectors[n], text=text) for n in range(100)])
+        written = [call.arguments["data"] for call in calls if call.method in ("insert", "upsert")]
+        sizes = [data.request("InsertRequest").ByteSize() for data in written]
+        assert max(sizes) <= 2**20
+        assert min(sizes[:-1]) > 2**20 - 80_000, "and no fewer than fit"
+        assert store.count() == 100
 
 
 # What fails in the middle

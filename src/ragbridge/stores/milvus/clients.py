@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from ragbridge.errors import missing_dependency
 from ragbridge.stores.milvus.config import check_pymilvus_environment
+from ragbridge.stores.milvus.packing import take_row_data
 
 _CHANNEL: Final = {
     # How soon a server that came back is found; gRPC would wait for up to two minutes.
@@ -38,6 +39,7 @@ def connect(options: dict[str, Any], seconds: float) -> Any:
     client = import_pymilvus().MilvusClient(**_completed(options), timeout=seconds)
     if not client._config.is_global:
         client._handler._on_rpc_error = _hand_back
+        take_row_data(client._handler)
     return client
 
 
@@ -47,6 +49,7 @@ async def aconnect(options: dict[str, Any], seconds: float) -> Any:
     await client.__aenter__()
     if not client._config.is_global:
         client._handler._on_rpc_error = _ahand_back
+        take_row_data(client._handler)
     return client
 
 

@@ -26,6 +26,7 @@ from ragbridge.stores.milvus.layout import (
 )
 from ragbridge.stores.milvus.ledger import Ledger
 from ragbridge.stores.milvus.options import QueryOptions
+from ragbridge.stores.milvus.packing import RowData, Rows
 from ragbridge.stores.milvus.tenancy import Tenancy
 
 T = TypeVar("T")
@@ -237,9 +238,10 @@ class Collection:
         reqs = [request(expr=self._restricted(filter), **each) for each in requests]
         return self._call("hybrid_search", reqs=reqs, **arguments, **self._where_to_read)
 
-    def upsert(self, rows: Sequence[Mapping[str, Any]], engine: Engine) -> Call:
+    def upsert(self, rows: Rows, engine: Engine) -> Call:
         """A call that writes rows."""
-        return self._call(engine.write, data=rows, **self.tenancy.where_to_write)
+        where = self.tenancy.where_to_write
+        return self._call(engine.write, data=RowData(rows, self.name, **where), **where)
 
     def delete(self, filter: str, *, partition: str | None = None) -> Call:
         """A call that removes rows, those of the store or those of another partition."""

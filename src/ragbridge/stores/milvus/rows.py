@@ -1,8 +1,7 @@
 """VectorEntry <-> rows as the engine keeps them."""
 
-import json
 from base64 import b64decode, b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Final
 
@@ -14,12 +13,14 @@ from ragbridge.embeddings import (
     Embedding,
     HybridVector,
     SparseVector,
-    dense_part,
+    dense_parts,
     sparse_part,
 )
 from ragbridge.errors import InvalidDocumentError
+from ragbridge.stores._requests import VectorShape
 from ragbridge.stores.base import VectorEntry
 from ragbridge.stores.milvus.capabilities import Engine
+from ragbridge.stores.milvus.columns import Column
 from ragbridge.stores.milvus.layout import (
     CHUNK,
     CONTENT,
@@ -34,6 +35,7 @@ from ragbridge.stores.milvus.layout import (
     VECTOR,
     Schema,
 )
+from ragbridge.stores.milvus.packing import DYNAMIC, Field, Rows, to_json
 from ragbridge.stores.milvus.shadows import shadows
 from ragbridge.stores.milvus.tenancy import Tenancy
 from ragbridge.stores.milvus.texts import with_nul, without_nul
@@ -43,7 +45,8 @@ Row = dict[str, Any]
 FIELDS: Final = (ID, DOCUMENT_ID, CONTENT, METADATA, CHUNK, FRAMEWORK_DATA, DELETED)
 """What is read of a row, apart from its vectors."""
 
-_JSON_FIELDS: Final = (METADATA, CHUNK, FRAMEWORK_DATA)
+_JSON_FIELDS: Final = (METADATA, CHUNK, FRAMEWORK_DATA, DYNAMIC)
+_NAMES: Final[Mapping[str, str]] = {DYNAMIC: "list of keys by which its metadata are filtered"}
 _REMEDIES: Final[Mapping[str, str]] = {
     ID: "give it a shorter id",
     DOCUMENT_ID: "give the document a shorter id",
@@ -52,35 +55,39 @@ _REMEDIES: Final[Mapping[str, str]] = {
     METADATA: "keep what need not be filtered elsewhere",
     CHUNK: "store a link in place of the content",
     FRAMEWORK_DATA: "leave out what the framework does not need",
+    DYNAMIC: "use fewer or shorter metadata keys",
 }
-_NUMBER_BYTES: Final = 4
-_WEIGHT_BYTES: Final = 8  # of a sparse vector, with its place
 
 
-def encode(id: str, entry: VectorEntry, engine: Engine, schema: Schema) -> Row:
-    """The row for an entry.
+def encode(
+    entries: Mapping[str, VectorEntry], engine: Engine, schema: Schema, tenancy: Tenancy
+) -> Rows:
+    """The rows for entries by id.
 
     Raises:
-        InvalidDocumentError: something in it is larger than the engine takes; the message names the
+        InvalidDocumentError: something in one is larger than the engine takes; the message names the
             row, the field and the limit.
     """
-    chunk = entry.chunk
-    keys = shadows(chunk.metadata)
-    row: Row = {
-        ID: id,
-        DOCUMENT_ID: without_nul(chunk.document_id or ""),
-        CONTENT: chunk.content if isinstance(chunk.content, str) else "",
-        METADATA: _to_json(chunk.metadata),
-        CHUNK: _to_json(_describe(chunk)),
-        FRAMEWORK_DATA: _to_json(entry.framework_data),
-        DELETED: entry.deleted,
+    chunks = [entry.chunk for entry in entries.values()]
+    metadata = [chunk.metadata for chunk in chunks]
+    texts = [chunk.content if isinstance(chunk.content, str) else "" for chunk in chunks]
+    fields = {
+        ID: Field("VARCHAR", [*entries]),
+        DOCUMENT_ID: Field("VARCHAR", [without_nul(chunk.document_id or "") for chunk in chunks]),
+        CONTENT: Field("VARCHAR", texts),
+        METADATA: Field("JSON", to_json(metadata)),
+        CHUNK: Field("JSON", to_json(map(_describe, chunks))),
+        FRAMEWORK_DATA: Field("JSON", to_json(each.framework_data for each in entries.values())),
+        DELETED: Field("BOOL", [entry.deleted for entry in entries.values()]),
+        DYNAMIC: Field("JSON", to_json(map(shadows, metadata))),
     }
     if schema.has_terms:
-        row[TERMS] = schema.searched(row[CONTENT])
-    _check_limits(row, keys, engine)
+        fields[TERMS] = Field("VARCHAR", [*map(schema.searched, texts)])
+    _check_limits(fields, engine)
+    fields |= _vectors([entry.embedding for entry in entries.values()], schema.shape)
     for column in schema.columns:
-        row |= column.fill(chunk.metadata)
-    return row | _vectors(entry.embedding) | keys
+        fields |= _declared(column, metadata)
+    return Rows(fields | tenancy.fields([*entries]))
 
 
 def decode(row: Mapping[str, Any], tenancy: Tenancy) -> dict[str, Any]:
@@ -94,19 +101,22 @@ def decode(row: Mapping[str, Any], tenancy: Tenancy) -> dict[str, Any]:
     }
 
 
-def size_of(row: Row) -> int:
-    """About how many bytes a row takes in a request."""
-    texts = sum(len(value) for value in row.values() if isinstance(value, str))
-    numbers = _NUMBER_BYTES * len(row.get(VECTOR, ()))
-    return 4 * texts + numbers + _WEIGHT_BYTES * len(row.get(SPARSE, ()))
+def _vectors(embeddings: Sequence[Embedding | None], shape: VectorShape) -> dict[str, Field]:
+    fields = {}
+    if shape.binary:
+        bits = [each.packed for each in embeddings if isinstance(each, BinaryVector)]
+        fields[VECTOR] = Field("BINARY_VECTOR", bits)
+    elif shape.dimension is not None:
+        fields[VECTOR] = Field("FLOAT_VECTOR", dense_parts(embeddings))
+    if shape.sparse:
+        fields[SPARSE] = Field("SPARSE_FLOAT_VECTOR", [*map(sparse_part, embeddings)])
+    return fields
 
 
-def _vectors(embedding: Embedding | None) -> Row:
-    if isinstance(embedding, BinaryVector):
-        return {VECTOR: embedding.packed.tobytes()}
-    dense, sparse = dense_part(embedding), sparse_part(embedding)
-    vectors: Row = {} if dense is None else {VECTOR: dense}
-    return vectors if sparse is None else vectors | {SPARSE: sparse.to_dict()}
+def _declared(column: Column, metadata: Sequence[Mapping[str, Any]]) -> dict[str, Field]:
+    filled = [column.fill(each) for each in metadata]
+    types = {column.value: column.milvus_type, column.state: "INT8"}
+    return {name: Field(types[name], [each[name] for each in filled]) for name in types}
 
 
 def packed_bits(value: Any) -> bytes:
@@ -127,21 +137,16 @@ def _embedding(
     return weights if vector is None else HybridVector(vector, weights)
 
 
-def _to_json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
 def _describe(chunk: Chunk) -> dict[str, JsonValue]:
     """What a chunk is apart from its text, its document and its metadata."""
-    described = {
+    kept: dict[str, JsonValue] = {
         "class": "TextChunk" if isinstance(chunk, TextChunk) else "Chunk",
         "type": chunk.type,
-        "id": chunk.id,
-        "index": chunk.index,
-        "start": chunk.start,
-        "end": chunk.end,
     }
-    kept: dict[str, JsonValue] = {name: v for name, v in described.items() if v is not None}
+    for name in ("id", "index", "start", "end"):
+        value = getattr(chunk, name)
+        if value is not None:
+            kept[name] = value
     if isinstance(chunk.content, str):
         kept["hash"] = sha256(chunk.content.encode()).hexdigest()
     elif isinstance(chunk.content, bytes):
@@ -172,43 +177,31 @@ def _content(text: str, described: Mapping[str, Any]) -> Any:
     return b64decode(described["bytes"]) if "bytes" in described else described["content"]
 
 
-def _check_limits(row: Row, keys: Mapping[str, Any], engine: Engine) -> None:
-    _check_text(row, ID, engine)
-    _check_text(row, DOCUMENT_ID, engine)
+def _check_limits(fields: Mapping[str, Field], engine: Engine) -> None:
+    for name in (ID, DOCUMENT_ID):
+        _check_texts(fields, name, engine)
     if engine.text_bytes is not None:
-        _check_text(row, CONTENT, engine)
-        if TERMS in row:
-            _check_text(row, TERMS, engine)
-    if engine.json_bytes is None:
-        return
-    for field in _JSON_FIELDS:
-        _check_size(row, field, len(row[field].encode()), engine.json_bytes, engine)
-    size = _size_of_keys(keys, engine.json_bytes)
-    if size > engine.json_bytes:
-        raise InvalidDocumentError(
-            f"row {row[ID]!r}: the keys by which its metadata are filtered take {size} bytes, but "
-            f"{engine.name} takes at most {engine.json_bytes}; use fewer or shorter metadata keys"
-        )
+        for name in fields.keys() & {CONTENT, TERMS}:
+            _check_texts(fields, name, engine)
+    if engine.json_bytes is not None:
+        for name in _JSON_FIELDS:
+            _check_sizes(fields, name, map(len, fields[name].values), engine.json_bytes, engine)
 
 
-def _size_of_keys(keys: Mapping[str, Any], limit: int) -> int:
-    """Their size in bytes, exactly only where it comes near the limit."""
-    texts = sum(len(value) for value in keys.values() if isinstance(value, str))
-    most = 4 * texts + sum(map(len, keys)) + 32 * len(keys)
-    return most if most <= limit else len(_to_json(keys).encode())
+def _check_texts(fields: Mapping[str, Field], name: str, engine: Engine) -> None:
+    texts, limit = fields[name].values, TEXT_LENGTHS[name]
+    if 4 * max(map(len, texts)) > limit:
+        sizes = (len(text.encode() if engine.counts_bytes else text) for text in texts)
+        _check_sizes(fields, name, sizes, limit, engine)
 
 
-def _check_text(row: Row, field: str, engine: Engine) -> None:
-    text, limit = row[field], TEXT_LENGTHS[field]
-    if len(text) * 4 > limit:
-        size = len(text.encode()) if engine.counts_bytes else len(text)
-        _check_size(row, field, size, limit, engine)
-
-
-def _check_size(row: Row, field: str, size: int, limit: int, engine: Engine) -> None:
-    if size > limit:
-        unit = "bytes" if engine.counts_bytes else "characters"
-        raise InvalidDocumentError(
-            f"row {row[ID][:60]!r}: its {field} takes {size} {unit}, but {engine.name} takes at most "
-            f"{limit}; {_REMEDIES[field]}"
-        )
+def _check_sizes(
+    fields: Mapping[str, Field], name: str, sizes: Iterable[int], limit: int, engine: Engine
+) -> None:
+    for row_id, size in zip(fields[ID].values, sizes, strict=True):
+        if size > limit:
+            unit = "bytes" if engine.counts_bytes else "characters"
+            raise InvalidDocumentError(
+                f"row {row_id[:60]!r}: its {_NAMES.get(name, name)} takes {size} {unit}, but "
+                f"{engine.name} takes at most {limit}; {_REMEDIES[name]}"
+            )

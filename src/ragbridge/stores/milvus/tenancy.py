@@ -15,6 +15,7 @@ from ragbridge.stores._requests import Selection
 from ragbridge.stores.base import check_id
 from ragbridge.stores.milvus.expressions import EVERYTHING, compare
 from ragbridge.stores.milvus.layout import ID, MOST_TENANT_BYTES, TENANT
+from ragbridge.stores.milvus.packing import Field
 from ragbridge.stores.milvus.texts import without_nul
 
 _PARTITION: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
@@ -42,11 +43,12 @@ class Tenancy:
             else compare(TENANT, "==", without_nul(self.tenant)).holds
         )
 
-    def columns(self, id: str) -> dict[str, str]:
-        """What tells the row with this id from those of others."""
-        return (
-            {} if self.tenant is None else {ID: self._prefix + id, TENANT: without_nul(self.tenant)}
-        )
+    def fields(self, ids: Sequence[str]) -> dict[str, Field]:
+        """What tells the rows with these ids from those of others."""
+        if self.tenant is None:
+            return {}
+        names = [without_nul(self.tenant)] * len(ids)
+        return {ID: Field("VARCHAR", self.stored(ids)), TENANT: Field("VARCHAR", names)}
 
     @property
     def where_to_read(self) -> dict[str, Any]:

@@ -1,29 +1,31 @@
 """What `add`, `delete` and `clear` do to a collection."""
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import TypeVar
 
 from ragbridge._twins import Work, pause
 from ragbridge.errors import PartialWriteError, VectorStoreError
-from ragbridge.stores._requests import Selection, WriteBatch, not_found, prepare_batch
+from ragbridge.stores._requests import Selection, WriteBatch, not_found, preparing
 from ragbridge.stores.base import VectorEntry
 from ragbridge.stores.milvus.collection import Collection
 from ragbridge.stores.milvus.expressions import EVERYTHING, one_of
 from ragbridge.stores.milvus.layout import ID, Schema
+from ragbridge.stores.milvus.packing import Rows
 from ragbridge.stores.milvus.reading import SelectedRows, known_ids
-from ragbridge.stores.milvus.rows import Row, encode, size_of
+from ragbridge.stores.milvus.rows import encode
 
 T = TypeVar("T")
 
 _IDS_AT_ONCE = 5_000
-_ROWS_BETWEEN_PAUSES = 200
+_ROWS_BETWEEN_PAUSES = 250
 
 
 def add(collection: Collection, entries: Sequence[VectorEntry], most_rows: int) -> Work[list[str]]:
     """Upsert `entries`, so many at a time at the most; see `VectorStore.add`."""
     layout = yield from collection.open(to_write=True)
     metric = yield from collection.metric()
-    batch = prepare_batch(entries, layout.shape if layout else None, metric)
+    batch = yield from preparing(entries, layout.shape if layout else None, metric)
     if batch is None:
         return []
     schema = layout.schema if layout else (yield from collection.plan(batch.shape))
@@ -32,7 +34,7 @@ def add(collection: Collection, entries: Sequence[VectorEntry], most_rows: int) 
         made = (yield from collection.make(schema)).schema
         if made != schema:  # another store was faster
             metric = yield from collection.metric()
-            prepare_batch(list(batch.rows.values()), made.shape, metric)
+            yield from preparing(list(batch.rows.values()), made.shape, metric)
             rows = yield from _encode(collection, batch, made)
     yield from _send(collection, rows, most_rows)
     return batch.ids
@@ -55,6 +57,8 @@ def delete_selected(collection: Collection, selection: Selection) -> Work[int]:
     """Remove the rows of a selection; how many there were."""
     if (yield from collection.open()) is None:
         return 0
+    if selection.filters is None and selection.ids is None:
+        return (yield from _delete_documents(collection, selection))
     selection = collection.tenancy.within(selection)
     selected = SelectedRows(collection, selection, (ID,), _IDS_AT_ONCE)
     deleted = 0
@@ -62,6 +66,16 @@ def delete_selected(collection: Collection, selection: Selection) -> Work[int]:
         yield from _delete(collection, [row[ID] for row in rows])
         deleted += len(rows)
     return deleted
+
+
+def _delete_documents(collection: Collection, selection: Selection) -> Work[int]:
+    """Remove the rows of some documents, without reading first which these are."""
+    if selection.is_empty:
+        return 0
+    expression = yield from collection.compiled(selection)
+    answer = yield from collection.write(collection.delete(expression.may), rows=_IDS_AT_ONCE)
+    # Milvus Lite answers with the ids, servers with their number.
+    return len(answer) if isinstance(answer, list) else int(answer.get("delete_count", 0))
 
 
 def clear(collection: Collection) -> Work[None]:
@@ -76,33 +90,30 @@ def _nothing() -> Work[set[str]]:
     return set()
 
 
-def _encode(collection: Collection, batch: WriteBatch, schema: Schema) -> Work[list[Row]]:
+def _encode(collection: Collection, batch: WriteBatch, schema: Schema) -> Work[Rows]:
     """The rows; all of them are made before any is sent, because one of them may be too large."""
     engine = yield from collection.engine()
-    rows = []
-    for row_id, entry in batch.rows.items():
-        rows.append(encode(row_id, entry, engine, schema) | collection.tenancy.columns(row_id))
-        if len(rows) % _ROWS_BETWEEN_PAUSES == 0:
-            yield from pause()
-    return rows
+    entries, groups = iter(batch.rows.items()), []
+    while group := dict(islice(entries, _ROWS_BETWEEN_PAUSES)):
+        groups.append(encode(group, engine, schema, collection.tenancy))
+        yield from pause()
+    return Rows.joined(groups)
 
 
-def _send(collection: Collection, rows: Sequence[Row], most_rows: int) -> Work[None]:
+def _send(collection: Collection, rows: Rows, most_rows: int) -> Work[None]:
     engine = yield from collection.engine()
     yield from collection.make_partition()
     others = yield from collection.other_partitions()
-    ids = [collection.tenancy.given(row[ID]) for row in rows]
-    most_bytes = collection.connection.config.batch_bytes
-    written = 0
-    for part in _parts(rows, most_rows, most_bytes):
+    stored = rows.values(ID)
+    for start, stop in _parts(rows.sizes(), most_rows, collection.connection.config.batch_bytes):
         try:
+            part = rows.part(start, stop)
             yield from collection.write(collection.upsert(part, engine), len(part))
-            yield from _delete_from(collection, others, [row[ID] for row in part])
+            yield from _delete_from(collection, others, stored[start:stop])
         except VectorStoreError as error:
-            if not written:
+            if not start:
                 raise
-            raise _partial(ids, written, error) from error
-        written += len(part)
+            raise _partial([*map(collection.tenancy.given, stored)], start, error) from error
 
 
 def _delete_from(
@@ -114,17 +125,15 @@ def _delete_from(
         yield from collection.write(call, len(ids))
 
 
-def _parts(rows: Sequence[Row], most_rows: int, most_bytes: int) -> Iterator[list[Row]]:
-    part: list[Row] = []
-    size = 0
-    for row in rows:
-        row_size = size_of(row)
-        if part and (len(part) == most_rows or size + row_size > most_bytes):
-            yield part
-            part, size = [], 0
-        part.append(row)
+def _parts(sizes: Sequence[int], most_rows: int, most_bytes: int) -> Iterator[tuple[int, int]]:
+    """Where the requests for rows of these sizes begin and end."""
+    start = size = 0
+    for row, row_size in enumerate(sizes):
+        if row > start and (row - start == most_rows or size + row_size > most_bytes):
+            yield start, row
+            start, size = row, 0
         size += row_size
-    yield part
+    yield start, len(sizes)
 
 
 def _partial(ids: Sequence[str], written: int, error: VectorStoreError) -> PartialWriteError:

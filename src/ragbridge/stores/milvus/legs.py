@@ -385,9 +385,12 @@ def _inner(vector: Mapping[int, float], weights: Mapping[int, float]) -> float:
 
 def _radius(metric: SimilarityMetric, least: float) -> dict[str, float]:
     """What leaves out the rows whose score is less, but for a few that are next to it."""
-    if metric is not SimilarityMetric.EUCLIDEAN:
-        return {"radius": least - _MARGIN * max(1.0, abs(least))}
-    return {"radius": (1.0 / least - 1.0) ** 2 * (1.0 + _MARGIN) + float(np.finfo(np.float32).tiny)}
+    single = np.finfo(np.float32)
+    radius = least - _MARGIN * max(1.0, abs(least))
+    if metric is SimilarityMetric.EUCLIDEAN:
+        distance = min(1.0 / least - 1.0, float(single.max) ** 0.5)
+        radius = distance**2 * (1.0 + _MARGIN) + float(single.tiny)
+    return {"radius": min(max(radius, float(single.min)), float(single.max))}
 
 
 def _from_cosine(distance: float) -> float:

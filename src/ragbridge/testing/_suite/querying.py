@@ -115,6 +115,15 @@ class ScoreTests(StoreSuite):
         assert ids_of(ask(store, min_score=scores[0] + 0.01)) == []
         assert ids_of(ask(store, min_score=scores[4] - 0.01, top_k=-1)) == list("abcde")
 
+    @pytest.mark.parametrize("top_k", [3, -1])
+    def test_a_min_score_of_any_size(self, store: VectorStore, top_k: int) -> None:
+        store.add(ARC)
+        for least in (-1e300, -5e-324, 0.0, 5e-324, 1e-157, 1e300):
+            query = VectorStoreQuery(embedding=EAST, min_score=least, top_k=top_k)
+            assert ids_of(store.query(query)) == (
+                [] if least == 1e300 else list("abcde")[: top_k if top_k > 0 else None]
+            ), least
+
     def test_query_refuses_zero_vectors_under_cosine_only(self, store: VectorStore) -> None:
         store.add(ARC)
         if store.metric is SimilarityMetric.COSINE:

@@ -48,6 +48,15 @@ _COMPONENTS = (
     "dataCoord",
     "dataNode",
 )
+_SETTINGS = {
+    "common.session.ttl": "10",  # how long a restart waits for its dead predecessor
+    "queryCoord.distPullInterval": "100",
+    "log.level": "warn",
+}
+_HIDDEN_SETTINGS = {  # which its configuration file lacks; with them collections are loaded sooner
+    "QUERYCOORD_CHECKCHANNELINTERVAL": "100",
+    "QUERYCOORD_CHECKSEGMENTINTERVAL": "100",
+}
 _PORT_RANGE = range(20_000, 32_000)  # below the ports that the kernel gives to outgoing connections
 _START_ATTEMPTS = 3
 _PROBE = "readiness_probe"
@@ -86,7 +95,7 @@ class MilvusServer:
         self._data_dir = data_dir
         self._config = {
             "proxy.timeTickInterval": str(time_tick_ms),
-            "common.session.ttl": "10",  # how long a restart waits for its dead predecessor
+            **_SETTINGS,
             **(config or {}),
         }
         self._token = token
@@ -130,6 +139,8 @@ class MilvusServer:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        if self._process.stdin:
+            self._process.stdin.close()
         self._process = None
 
     @property
@@ -194,9 +205,11 @@ class MilvusServer:
             arguments += [option, str(port)]
         for name, value in ({f"{c}.ip": "127.0.0.1" for c in _COMPONENTS} | self._config).items():
             arguments += ["--extra-config", f"{name}={value}"]
+        etcd = {"ETCD_CONFIG_PATH": str(self._etcd_config(etcd_client, etcd_peer))}
         self._process = subprocess.Popen(
             [sys.executable, "-c", _LAUNCHER.format(metrics=metrics), *arguments],
-            env=os.environ | {"ETCD_CONFIG_PATH": str(self._etcd_config(etcd_client, etcd_peer))},
+            env={**os.environ, **_HIDDEN_SETTINGS, **etcd},
+            stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
@@ -242,9 +255,16 @@ class MilvusServer:
 
 
 # `milvus-server`, made to take exactly the ports it is given (after a crash it would find its own
-# still occupied by dying connections, and move on silently) and one for its health check.
+# still occupied by dying connections, and move on silently) and one for its health check. When the
+# other end of its input is closed, whoever started it is gone, in whatever way, and it goes too.
 _LAUNCHER = """
-import socket, sys, milvus
+import os, signal, socket, sys, threading, milvus
+
+def go_with_the_other_end():
+    sys.stdin.read()
+    os.killpg(0, signal.SIGKILL)
+
+threading.Thread(target=go_with_the_other_end, daemon=True).start()
 milvus.MilvusServerConfig.resolve_port = lambda self, port: (port, socket.socket())
 milvus.default_server.webservice_port = {metrics}
 sys.argv[0] = "milvus-server"

@@ -9,8 +9,8 @@ from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr
 from llama_index.core.schema import NodeWithScore, QueryBundle
 from llama_index.core.vector_stores.types import MetadataFilters as LlamaIndexFilters
 
-from ragbridge.errors import UnsupportedFilterError, UnsupportedQueryError
-from ragbridge.filters import Filter
+from ragbridge.errors import UnsupportedQueryError
+from ragbridge.filters import Filter, matches
 from ragbridge.llama_index.documents import from_llama_index_node, to_llama_index_node
 from ragbridge.llama_index.filters import from_llama_index_filters
 from ragbridge.retrievers import (
@@ -77,9 +77,10 @@ class RagbridgeRetriever(BaseRetriever):
 class LlamaIndexRetriever(Retriever):
     """A LlamaIndex retriever as a core retriever.
 
-    How many nodes it looks for, and how it filters them, is set where a LlamaIndex retriever is made:
-    `top_k` takes the best of what it finds, and filters are refused, since leaving nodes out
-    afterwards would leave too few. For both use a `VectorRetriever` over `LlamaIndexVectorStore`.
+    What can be found is what the LlamaIndex retriever finds for a query: how many nodes that are is set
+    where it is made. `top_k` takes the best of them, and filters those whose metadata fulfil them. For
+    filters that the store itself evaluates, over all of its rows, use a `VectorRetriever` over
+    `LlamaIndexVectorStore`.
 
     Args:
         retriever: The LlamaIndex retriever. Where it gives no score, it is 0.0.
@@ -98,23 +99,32 @@ class LlamaIndexRetriever(Retriever):
         """The nodes that it finds, in its order.
 
         Args:
-            query: The question or the words to look for.
+            query: The question or the words to look for; not blank.
             top_k: How many matches at the most; -1 for all that it finds.
-            filters: None.
+            filters: What the nodes' metadata must fulfil.
 
         Raises:
             InvalidQueryError: an argument is wrong; the message names it.
-            UnsupportedFilterError: there are filters.
         """
-        limit = self._limit(query, top_k, filters)
-        return [_match(each) for each in self.retriever.retrieve(query)[:limit]]
+        asked = _asked(query, top_k, filters)
+        return _matches(self.retriever.retrieve(query), asked)
+
+    def retrieve_many(
+        self, queries: Sequence[str], top_k: int = 10, filters: Filter | None = None
+    ) -> list[list[QueryMatch]]:
+        """One list of matches for each query, in their order.
+
+        Raises:
+            InvalidQueryError: queries is no list of strings; see `retrieve` for the rest.
+        """
+        return [self.retrieve(each, top_k, filters) for each in check_query_texts(queries)]
 
     async def aretrieve(
         self, query: str, top_k: int = 10, filters: Filter | None = None
     ) -> list[QueryMatch]:
         """Async twin of `retrieve`."""
-        limit = self._limit(query, top_k, filters)
-        return [_match(each) for each in (await self.retriever.aretrieve(query))[:limit]]
+        asked = _asked(query, top_k, filters)
+        return _matches(await self.retriever.aretrieve(query), asked)
 
     async def aretrieve_many(
         self, queries: Sequence[str], top_k: int = 10, filters: Filter | None = None
@@ -123,15 +133,17 @@ class LlamaIndexRetriever(Retriever):
         texts = check_query_texts(queries)
         return await asyncio.gather(*(self.aretrieve(each, top_k, filters) for each in texts))
 
-    def _limit(self, query: str, top_k: int, filters: Filter | None) -> int | None:
-        check_query_text(query)
-        asked = VectorStoreQuery(top_k=top_k, filters=filters)
-        if asked.filters is not None:
-            raise UnsupportedFilterError(
-                f"{type(self.retriever).__name__} takes no filters with a query; give them where it is "
-                "made, or use VectorRetriever(LlamaIndexVectorStore(...), provider)"
-            )
-        return None if asked.top_k == -1 else asked.top_k
+
+def _asked(query: str, top_k: int, filters: Filter | None) -> VectorStoreQuery:
+    """What is asked of a retriever, checked as what is asked of a store."""
+    return VectorStoreQuery(text=check_query_text(query), top_k=top_k, filters=filters)
+
+
+def _matches(found: Sequence[NodeWithScore], asked: VectorStoreQuery) -> list[QueryMatch]:
+    selected = [
+        match for match in map(_match, found) if matches(asked.filters, match.chunk.metadata)
+    ]
+    return selected if asked.top_k == -1 else selected[: asked.top_k]
 
 
 def _text_of(query: QueryBundle) -> str:

@@ -21,7 +21,7 @@ from ragbridge.embeddings import (
     check_embeddings,
     dense_part,
 )
-from ragbridge.errors import InvalidConfigError, InvalidEmbeddingError, shorten
+from ragbridge.errors import InvalidConfigError, InvalidEmbeddingError
 from ragbridge.retrievers import check_kind
 
 __all__ = ["LlamaIndexEmbeddingProvider", "RagbridgeEmbedding"]
@@ -193,14 +193,8 @@ async def _aembed_queries(model: _Model, texts: list[str]) -> list[Any]:
     return await run_jobs(jobs, workers=model.num_workers or DEFAULT_NUM_WORKERS)
 
 
-def _sparse_vector(weights: Any) -> SparseVector:
-    if not isinstance(weights, Mapping):
-        raise InvalidEmbeddingError(
-            f"a sparse embedding must be a mapping of indices to weights, not {shorten(weights)}"
-        )
-    return SparseVector.from_dict(
-        {int(place): weight for place, weight in weights.items() if weight}
-    )
+def _sparse_vector(weights: Mapping[int, float]) -> SparseVector:
+    return SparseVector.from_dict({int(place): each for place, each in weights.items() if each})
 
 
 def _chunks(texts: list[str]) -> list[TextChunk]:

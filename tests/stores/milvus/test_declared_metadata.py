@@ -1,6 +1,5 @@
 """Declared metadata: typed columns that make filters faster and change no answer."""
 
-from functools import partial
 from itertools import cycle
 
 import pytest
@@ -8,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filter_tables import disagreements
-from lite_filters import select
+from lite_filters import LiteFilters
 from ragbridge.errors import InvalidConfigError
 from ragbridge.filters import matches, where
 from ragbridge.stores._requests import Selection, VectorShape
@@ -35,7 +34,7 @@ FIELDS = {"price": float, "category": str, "count": int, "new": bool}
 @pytest.mark.parametrize("declared", TYPES)
 def test_expressions_agree_with_the_tables(engine, declared):
     columns = [Column(key, declared) for key in TABLE_KEYS]
-    assert list(disagreements(partial(select, engine=engine, columns=columns))) == []
+    assert list(disagreements(LiteFilters(engine, columns))) == []
 
 
 @ENGINES
@@ -47,10 +46,10 @@ def test_expressions_agree_with_the_definition(engine):
     )
     def check(stored, asked, declared):
         rows = {str(number): data for number, data in enumerate(stored)}
-        columns = [Column(key, each) for key, each in declared.items()]
+        select = LiteFilters(engine, [Column(key, each) for key, each in declared.items()])
         for condition in asked:
             wanted = {name for name, data in rows.items() if matches(condition, data)}
-            assert select(condition, rows, engine=engine, columns=columns) == wanted, condition
+            assert select(condition, rows) == wanted, condition
 
     check()
 

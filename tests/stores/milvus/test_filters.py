@@ -1,14 +1,12 @@
 """What filters become: expressions that mean what `matches()` says, whatever they hold."""
 
-from functools import partial
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from milvus_lite.search.filter import parse_expr
 
 from filter_tables import disagreements
-from lite_filters import select
+from lite_filters import LiteFilters
 from ragbridge.filters import MetadataFilter, MetadataFilters, matches, where
 from ragbridge.stores._requests import Selection
 from ragbridge.stores.milvus import shadows
@@ -36,12 +34,12 @@ def exact(condition, engine=OLD_SERVER, **restrictions):
 
 @ENGINES
 def test_expressions_agree_with_the_tables(engine):
-    assert list(disagreements(partial(select, engine=engine))) == []
+    assert list(disagreements(LiteFilters(engine))) == []
 
 
 @ENGINES
 def test_expressions_agree_with_the_definition(engine):
-    choose = partial(select, engine=engine)
+    choose = LiteFilters(engine)
 
     @given(st.lists(metadata(), min_size=1, max_size=8), st.lists(filters(), max_size=8))
     def check(stored, asked):
@@ -76,7 +74,7 @@ def long_conditions():
 def test_long_values_are_told_apart(engine):
     values = [*LONG_TEXTS, *LONG_ARRAYS, "", "y", 1, None]
     rows = {str(number): {"v": value} for number, value in enumerate(values)}
-    choose = partial(select, engine=engine)
+    choose = LiteFilters(engine)
     for condition in long_conditions():
         for each in (condition, ~condition):
             wanted = {name for name, data in rows.items() if matches(each, data)}

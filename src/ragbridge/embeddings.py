@@ -7,9 +7,10 @@ import unicodedata
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeGuard
 from zlib import crc32
 
 import numpy as np
@@ -39,6 +40,8 @@ __all__ = [
 Vector: TypeAlias = NDArray[np.float32]
 """A dense vector: a one-dimensional float32 array of shape (dimension,)."""
 
+_FLOAT32: Final = np.dtype(np.float32)
+_VECTORS_AT_ONCE: Final = 1024
 _MAX_SPARSE_INDEX = 2**32 - 2  # the last one that Milvus takes
 
 
@@ -52,6 +55,8 @@ def as_vector(values: object, name: str = "embedding") -> Vector:
     Raises:
         InvalidEmbeddingError: empty, not one-dimensional, no numbers, NaN, or beyond float32.
     """
+    if _is_vector(values):
+        return values
     try:
         array = np.asarray(values)
     except ValueError as error:  # ragged lists
@@ -71,6 +76,18 @@ def as_vector(values: object, name: str = "embedding") -> Vector:
             f"{name} holds {array[place]!s} at position {place}; every value must be a finite float32"
         )
     return vector
+
+
+def _is_vector(values: object) -> TypeGuard[Vector]:
+    """Whether it is certainly one; a quick look, for vectors that are checked more than once."""
+    return (
+        type(values) is np.ndarray
+        and values.dtype == _FLOAT32
+        and values.ndim == 1
+        and values.flags.c_contiguous
+        and values.size > 0
+        and bool(np.isfinite(values).all())
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -349,6 +366,20 @@ def check_embeddings(
     name = type(provider).__name__
     if len(made) != expected:
         raise InvalidEmbeddingError(f"{name} made {len(made)} embeddings of {expected} texts")
+    return [
+        embedding
+        for start in range(0, len(made), _VECTORS_AT_ONCE)
+        for embedding in _as_embeddings(made[start : start + _VECTORS_AT_ONCE], name)
+    ]
+
+
+def _as_embeddings(made: Sequence[EmbeddingLike], name: str) -> Iterable[Embedding]:
+    if set(map(type, made)) == {list}:  # in one go, if they are in order, as nearly all are
+        with suppress(ValueError), np.errstate(over="ignore"):  # ragged lists; float64
+            array = np.asarray(made)
+            block = array.astype(np.float32) if array.dtype.kind in "fiu" else np.empty(0)
+            if block.ndim == 2 and block.size and np.isfinite(block).all():
+                return block
     return [as_embedding(vector, f"an embedding of {name}") for vector in made]
 
 

@@ -19,6 +19,7 @@ from ragbridge.embeddings import (
     SparseVector,
     as_embedding,
     as_vector,
+    check_embeddings,
     compared_part,
     dense_part,
     same_embedding,
@@ -305,3 +306,19 @@ def test_a_provider_may_embed_queries_differently():
     assert provider.embed(TextChunk(content="ab")).tolist() == [2.0, 1.0]
     assert provider.embed_query("ab").tolist() == [-2.0, 1.0]
     assert asyncio.run(provider.aembed_query("ab")).tolist() == [-2.0, 1.0]
+
+
+@pytest.mark.parametrize("position", [0, 1023, 1024, 2999])
+def test_many_lists_are_read_as_each_one_is(position):
+    made = np.random.default_rng(0).standard_normal((3000, 3)).tolist()
+    read = check_embeddings(made, len(made), Lengths())
+    assert np.array_equal(read, np.array(made, np.float32))
+    assert {(vector.dtype.name, vector.shape) for vector in read} == {("float32", (3,))}
+    for wrong in (
+        [1.0, float("nan"), 0.0],
+        [1e39, 0.0, 0.0],
+        ["1", "2", "3"],
+        [[1.0], [2.0], [3.0]],
+    ):
+        with pytest.raises(InvalidEmbeddingError, match="an embedding of Lengths"):
+            check_embeddings([*made[:position], wrong, *made[position + 1 :]], len(made), Lengths())

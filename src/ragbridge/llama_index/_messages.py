@@ -65,18 +65,11 @@ def from_llama_index_messages(messages: Sequence[ChatMessage]) -> list[core.Chat
     answer that does not name the function is that to the call with its id.
 
     Raises:
-        InvalidQueryError: no messages, or an answer of an unknown function.
+        InvalidQueryError: an answer of an unknown function, or arguments that are no JSON.
         UnsupportedQueryError: a block that the core has no words for.
     """
     names: dict[str, str] = {}
-    made: list[core.ChatMessage] = []
-    for message in messages:
-        if not isinstance(message, ChatMessage):
-            raise InvalidQueryError(
-                f"messages must hold LlamaIndex's ChatMessages, not {shorten(message)}"
-            )
-        made.append(_FROM[message.role](message, names))
-    return made
+    return [_FROM[message.role](message, names) for message in messages]
 
 
 def _message(role: MessageRole, blocks: list[Any], **details: str | None) -> ChatMessage:

@@ -6,6 +6,7 @@ from math import isfinite
 from typing import Any, Final, Self, TypeVar
 
 import numpy as np
+from langchain_core.documents import Document
 
 from ragbridge.embeddings import EmbeddingLike
 from ragbridge.errors import InvalidQueryError, shorten
@@ -132,9 +133,9 @@ def check_list(values: Iterable[T], name: str) -> list[T]:
     """`values` as a list.
 
     Raises:
-        InvalidQueryError: one text, or nothing that can be gone through.
+        InvalidQueryError: one text or document, or nothing that can be gone through.
     """
-    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
+    if isinstance(values, str | bytes | Mapping | Document) or not isinstance(values, Iterable):
         raise InvalidQueryError(f"{name} must be a list, not {shorten(values)}")
     return list(values)
 

@@ -3,7 +3,7 @@
 A node's id, text, metadata, embedding, source and place in it are the row's own, so that a row means
 the same to the core and to every framework. What only LlamaIndex knows lies in the row's
 `framework_data`, under `"llama_index"`, without a second copy of the text or the metadata: related
-nodes, whose metadata mostly repeat the node's, name the keys that they share with it.
+nodes, whose metadata mostly repeat the node's, name their keys and keep what differs.
 """
 
 import json
@@ -272,10 +272,15 @@ def _apart(metadata: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any
     if not metadata:
         return {}
     if metadata is own or repr(metadata) == repr(own):
-        return {"shared": True}
-    shared = [key for key in metadata if key in own and repr(own[key]) == repr(metadata[key])]
-    others = {key: value for key, value in metadata.items() if key not in set(shared)}
-    return ({"shared": shared} if shared else {}) | ({"metadata": others} if others else {})
+        return {"keys": True}
+    others = {
+        key: value
+        for key, value in metadata.items()
+        if key not in own or repr(own[key]) != repr(value)
+    }
+    if len(others) == len(metadata):
+        return {"metadata": others}
+    return {"keys": [*metadata]} | ({"metadata": others} if others else {})
 
 
 def _class_for(chunk: Chunk) -> type[BaseNode]:
@@ -354,11 +359,18 @@ def _decode_related(described: Any, chunk: Chunk) -> RelatedNodeInfo | list[Rela
 
 
 def _decode_info(described: Mapping[str, Any], chunk: Chunk) -> RelatedNodeInfo:
-    kind, own, shared = described.get("type"), chunk.metadata, described.get("shared", ())
-    keys = own if shared is True else [key for key in shared if key in own]
+    kind = described.get("type")
     return RelatedNodeInfo(
         node_id=described.get("id", chunk.document_id),
         node_type=ObjectType(kind) if kind in _OBJECT_TYPES else kind,
-        metadata={key: own[key] for key in keys} | described.get("metadata", {}),
+        metadata=_together(described, chunk.metadata),
         hash=described.get("hash"),
     )
+
+
+def _together(described: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """What `_apart` took apart; a key that the row lost meanwhile is left out."""
+    others = described.get("metadata", {})
+    keys = described.get("keys", others)
+    values = {**own, **others}
+    return {key: values[key] for key in (own if keys is True else keys) if key in values}

@@ -668,7 +668,7 @@ async def test_full_text_needs_no_embeddings(make_store):
         store.max_marginal_relevance_search("tea")
 
 
-@pytest.mark.stores("memory", "milvus-lite", "milvus")
+@pytest.mark.stores("memory", "milvus-lite")
 def test_sparse_and_hybrid_vectors(make_store):
     sparse = RagbridgeVectorStore(make_store(), SparseProvider())
     sparse.add_documents(documents())

@@ -137,6 +137,7 @@ def test_milvus_lite_counts_the_characters_of_ids(make_store):
         ({"batch_size": 1}, 3, [1, 1, 1]),
         ({"batch_bytes": 1}, 3, [1, 1, 1]),
         ({"batch_size": 50}, 50, [50]),
+        ({"batch_size": 333}, 1000, [333, 333, 333, 1]),
     ],
 )
 def test_requests_are_bounded(make_store, monkeypatch, settings, rows, sizes):
@@ -145,10 +146,11 @@ def test_requests_are_bounded(make_store, monkeypatch, settings, rows, sizes):
     with MilvusVectorStore(with_defaults.collection_name, config=config) as store:
         store.add([make_entry("first")])
         calls = record_calls(monkeypatch)
-        store.add([make_entry(f"r{n}") for n in range(rows)])
+        entries = [make_entry(f"r{n:04}", [1.0, n, 0.0, 0.0], text=f"{n}") for n in range(rows)]
+        store.add(entries)
         written = [call for call in calls if call.method in ("insert", "upsert")]
         assert [len(call.arguments["data"]) for call in written] == sizes
-        assert store.count() == rows + 1
+        assert_same_rows(stored_rows(store), [make_entry("first"), *entries])
 
 
 @pytest.mark.parametrize("text", ["x" * 60_000, "€" * 20_000, ""], ids=["ascii", "wide", "none"])

@@ -45,9 +45,6 @@ from ragbridge.stores.milvus.writing import add, clear, delete, delete_selected
 
 T = TypeVar("T")
 
-_ROWS_BETWEEN_TASKS = 250
-"""How many rows an event loop is held up with while a request of them is made."""
-
 
 class MilvusVectorStore(VectorStore):
     """Rows in a Milvus collection, which the first `add` makes.
@@ -183,12 +180,11 @@ class MilvusVectorStore(VectorStore):
         Raises:
             InvalidDocumentError: a row is larger than the engine takes. Nothing is written then.
         """
-        return self._run(self._adding(entries, self.config.batch_size))
+        return self._run(self._adding(entries))
 
     async def aadd(self, entries: Sequence[VectorEntry]) -> list[str]:
-        """Async twin of `add`, with smaller requests."""
-        most_rows = min(self.config.batch_size, _ROWS_BETWEEN_TASKS)
-        return await self._arun(self._adding(entries, most_rows))
+        """Async twin of `add`."""
+        return await self._arun(self._adding(entries))
 
     def query(self, query: VectorStoreQuery) -> list[VectorMatch]:
         """See `VectorStore.query`."""
@@ -368,12 +364,10 @@ class MilvusVectorStore(VectorStore):
     async def _arun(self, make: Callable[[], Work[T]]) -> T:
         return await arun(self._collection.recovering(make))
 
-    def _adding(
-        self, entries: Sequence[VectorEntry], most_rows: int
-    ) -> Callable[[], Work[list[str]]]:
+    def _adding(self, entries: Sequence[VectorEntry]) -> Callable[[], Work[list[str]]]:
         # What can be read only once must last for a second try.
         given = list(entries) if isinstance(entries, Iterator) else entries
-        return partial(add, self._collection, given, most_rows)
+        return partial(add, self._collection, given)
 
     def _querying(
         self, queries: Sequence[VectorStoreQuery]

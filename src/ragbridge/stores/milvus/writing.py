@@ -1,7 +1,7 @@
 """What `add`, `delete` and `clear` do to a collection."""
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import TypeVar
 
 from ragbridge._twins import Work, pause
@@ -9,6 +9,7 @@ from ragbridge.errors import PartialWriteError, VectorStoreError
 from ragbridge.stores._requests import Selection, WriteBatch, not_found, preparing
 from ragbridge.stores.base import VectorEntry
 from ragbridge.stores.milvus.collection import Collection
+from ragbridge.stores.milvus.config import MilvusConfig
 from ragbridge.stores.milvus.expressions import EVERYTHING, one_of
 from ragbridge.stores.milvus.layout import ID, Schema
 from ragbridge.stores.milvus.packing import Rows
@@ -18,25 +19,26 @@ from ragbridge.stores.milvus.rows import encode
 T = TypeVar("T")
 
 _IDS_AT_ONCE = 5_000
-_ROWS_BETWEEN_PAUSES = 250
+_ROWS_OF_GROUP = 250
+"""How many rows an event loop is held up with while they are made."""
 
 
-def add(collection: Collection, entries: Sequence[VectorEntry], most_rows: int) -> Work[list[str]]:
-    """Upsert `entries`, so many at a time at the most; see `VectorStore.add`."""
+def add(collection: Collection, entries: Sequence[VectorEntry]) -> Work[list[str]]:
+    """Upsert `entries`; see `VectorStore.add`."""
     layout = yield from collection.open(to_write=True)
     metric = yield from collection.metric()
     batch = yield from preparing(entries, layout.shape if layout else None, metric)
     if batch is None:
         return []
     schema = layout.schema if layout else (yield from collection.plan(batch.shape))
-    rows = yield from _encode(collection, batch, schema)
+    groups = yield from _encode(collection, batch, schema)
     if layout is None:
         made = (yield from collection.make(schema)).schema
         if made != schema:  # another store was faster
             metric = yield from collection.metric()
             yield from preparing(list(batch.rows.values()), made.shape, metric)
-            rows = yield from _encode(collection, batch, made)
-    yield from _send(collection, rows, most_rows)
+            groups = yield from _encode(collection, batch, made)
+    yield from _send(collection, groups)
     return batch.ids
 
 
@@ -90,30 +92,38 @@ def _nothing() -> Work[set[str]]:
     return set()
 
 
-def _encode(collection: Collection, batch: WriteBatch, schema: Schema) -> Work[Rows]:
-    """The rows; all of them are made before any is sent, because one of them may be too large."""
+def _encode(collection: Collection, batch: WriteBatch, schema: Schema) -> Work[list[Rows]]:
+    """The rows in groups; all are made before any is sent, because one of them may be too large."""
     engine = yield from collection.engine()
     entries, groups = iter(batch.rows.items()), []
-    while group := dict(islice(entries, _ROWS_BETWEEN_PAUSES)):
+    while group := dict(islice(entries, _ROWS_OF_GROUP)):
         groups.append(encode(group, engine, schema, collection.tenancy))
         yield from pause()
-    return Rows.joined(groups)
+    return groups
 
 
-def _send(collection: Collection, rows: Rows, most_rows: int) -> Work[None]:
+def _send(collection: Collection, groups: Sequence[Rows]) -> Work[None]:
     engine = yield from collection.engine()
     yield from collection.make_partition()
     others = yield from collection.other_partitions()
-    stored = rows.values(ID)
-    for start, stop in _parts(rows.sizes(), most_rows, collection.connection.config.batch_bytes):
+    ids = [row_id for group in groups for row_id in group.values(ID)]
+    for start, stop in _requests(groups, collection.connection.config):
         try:
-            part = rows.part(start, stop)
+            part = _part(groups, start, stop)
             yield from collection.write(collection.upsert(part, engine), len(part))
-            yield from _delete_from(collection, others, stored[start:stop])
+            yield from _delete_from(collection, others, ids[start:stop])
         except VectorStoreError as error:
             if not start:
                 raise
-            raise _partial([*map(collection.tenancy.given, stored)], start, error) from error
+            raise _partial([*map(collection.tenancy.given, ids)], start, error) from error
+
+
+def _part(groups: Sequence[Rows], start: int, stop: int) -> Rows:
+    """The rows from `start` to `stop`."""
+    first = start // _ROWS_OF_GROUP
+    before = first * _ROWS_OF_GROUP
+    last = (stop - 1) // _ROWS_OF_GROUP
+    return Rows.joined(groups[first : last + 1]).part(start - before, stop - before)
 
 
 def _delete_from(
@@ -125,15 +135,16 @@ def _delete_from(
         yield from collection.write(call, len(ids))
 
 
-def _parts(sizes: Sequence[int], most_rows: int, most_bytes: int) -> Iterator[tuple[int, int]]:
-    """Where the requests for rows of these sizes begin and end."""
-    start = size = 0
-    for row, row_size in enumerate(sizes):
-        if row > start and (row - start == most_rows or size + row_size > most_bytes):
-            yield start, row
-            start, size = row, 0
-        size += row_size
-    yield start, len(sizes)
+def _requests(groups: Sequence[Rows], config: MilvusConfig) -> Iterator[tuple[int, int]]:
+    """Where the rows of each request begin and end; found as they are asked for."""
+    start = stop = taken = 0
+    for size in chain.from_iterable(group.sizes() for group in groups):
+        is_full = stop - start == config.batch_size or taken + size > config.batch_bytes
+        if is_full and stop > start:
+            yield start, stop
+            start, taken = stop, 0
+        stop, taken = stop + 1, taken + size
+    yield start, stop
 
 
 def _partial(ids: Sequence[str], written: int, error: VectorStoreError) -> PartialWriteError:

@@ -14,7 +14,7 @@ from langchain_core.documents import Document
 
 from ragbridge._twins import Step, Work
 from ragbridge.embeddings import EmbeddingLike
-from ragbridge.errors import InvalidConfigError
+from ragbridge.errors import InvalidConfigError, InvalidEmbeddingError
 from ragbridge.filters import Filter
 from ragbridge.langchain._pushdown import for_chroma, for_pgvector
 from ragbridge.langchain.documents import to_langchain_document
@@ -22,6 +22,10 @@ from ragbridge.stores.base import SimilarityMetric, VectorEntry
 
 Score = Callable[[float], float]
 Row = tuple[Document, EmbeddingLike | None]
+
+
+def _as_found(document: Document) -> Document:
+    return document
 
 
 class Batch(NamedTuple):
@@ -58,6 +62,7 @@ class KnownStore:
         push: A filter in its own terms, which may hold more often than the filter does; None where
             it takes none that is known here.
         takes_test: It takes a test of documents for a filter.
+        tidy: Takes out of a document what the store has put into its metadata.
     """
 
     scale: Callable[[Any], tuple[SimilarityMetric, Score]]
@@ -66,6 +71,7 @@ class KnownStore:
     read: Callable[[Any, Sequence[str] | None], Work[list[Row]]] | None = None
     push: Callable[[Filter | None], Any] | None = None
     takes_test: bool = False
+    tidy: Callable[[Document], Document] = _as_found
 
 
 def known_store(store: object) -> KnownStore | None:
@@ -174,6 +180,20 @@ def _add_columns(store: Any, batch: Batch) -> Work[None]:
     yield from call(store, "add_embeddings", **batch.columns)
 
 
+def _add_to_faiss(store: Any, batch: Batch) -> Work[None]:
+    dimension = len(batch.vectors[0])
+    if store.index.d != dimension:  # before the old rows are gone
+        raise InvalidEmbeddingError(
+            f"the rows have vectors of dimension {dimension}, but FAISS holds {store.index.d}"
+        )
+    there = set(store.index_to_docstore_id.values())
+    if old := [row_id for row_id in batch.ids if row_id in there]:
+        yield from call(store, "delete", old)
+    columns = batch.columns
+    pairs = list(zip(columns.pop("texts"), columns.pop("embeddings"), strict=True))
+    yield from call(store, "add_embeddings", pairs, **columns)
+
+
 def _add_in_memory(store: Any, batch: Batch) -> Work[None]:
     def put() -> None:
         for document, vector in zip(batch.documents, batch.vectors, strict=True):
@@ -216,6 +236,13 @@ def _upsert_to_chroma(store: Any, batch: Batch) -> Work[None]:
         documents=[document.page_content for document in batch.documents],
         metadatas=metadatas,
     )
+
+
+def _tidy_qdrant(document: Document) -> Document:
+    metadata = dict(document.metadata)
+    row_id = metadata.pop("_id", document.id)
+    metadata.pop("_collection_name", None)
+    return Document(document.page_content, id=str(row_id), metadata=metadata)
 
 
 def _read_in_memory(store: Any, ids: Sequence[str] | None) -> Work[list[Row]]:
@@ -271,8 +298,8 @@ _KNOWN: Final[Mapping[tuple[str, str], KnownStore]] = {
     ("langchain_postgres", "PGVector"): KnownStore(
         _pgvector_scale, add=_add_columns, push=for_pgvector
     ),
-    ("langchain_community", "FAISS"): KnownStore(_faiss_scale),
-    ("langchain_qdrant", "QdrantVectorStore"): KnownStore(_qdrant_scale),
+    ("langchain_community", "FAISS"): KnownStore(_faiss_scale, add=_add_to_faiss),
+    ("langchain_qdrant", "QdrantVectorStore"): KnownStore(_qdrant_scale, tidy=_tidy_qdrant),
 }
 
 

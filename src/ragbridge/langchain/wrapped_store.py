@@ -64,7 +64,7 @@ class LangChainVectorStore(VectorStore):
     |---|---|---|
     | `query` by vector | yes, with the core's scores | refused |
     | `query` by text | as the store does it, with the core's scores | with relevance scores, 0 to 1 |
-    | `add` with embeddings | yes; Qdrant and FAISS refuse | refused, but see `reembed` |
+    | `add` with embeddings | yes; Qdrant refuses | refused, but see `reembed` |
     | `add` without embeddings | the store embeds | the store embeds |
     | `get` | yes; PGVector, Qdrant and FAISS give no embeddings | without embeddings |
     | `scan`, `count`, `clear`, `delete_by_filter`, listings | yes; those three refuse | refused |
@@ -438,8 +438,9 @@ class LangChainVectorStore(VectorStore):
         else:
             documents = yield from call(self.store, "get_by_ids", list(wanted))
             rows = [(document, None) for document in documents]
-        entries = {str(document.id): self._entry(document, vector) for document, vector in rows}
-        found = [entries[row_id] for row_id in wanted if row_id in entries]
+        entries = [self._entry(document, vector) for document, vector in rows]
+        by_id = {entry.id: entry for entry in entries}
+        found = [by_id[row_id] for row_id in wanted if row_id in by_id]
         return [entry for entry in found if include_deleted or not entry.deleted]
 
     def _rows(
@@ -468,7 +469,16 @@ class LangChainVectorStore(VectorStore):
             there = yield from self._get(wanted, include_deleted=True)
             if missing := set(wanted) - {str(row.id) for row in there}:
                 raise not_found(missing)
+        elif self._known is None or self._known.read is None:  # it may raise for unknown ids
+            wanted = yield from self._known_among(wanted)
         yield from self._drop(wanted)
+
+    def _known_among(self, ids: tuple[str, ...]) -> Work[tuple[str, ...]]:
+        try:
+            there = yield from self._get(ids, include_deleted=True)
+        except NotImplementedError:  # a store without get_by_ids
+            return ids
+        return tuple(str(row.id) for row in there)
 
     def _remove(self, selection: Selection) -> Work[int]:
         rows = yield from self._rows(selection)
@@ -480,7 +490,8 @@ class LangChainVectorStore(VectorStore):
             yield from call(self.store, "delete", list(ids))
 
     def _entry(self, document: Document, vector: EmbeddingLike | None = None) -> VectorEntry:
-        return VectorEntry(embedding=vector, **unpack(document, self._document_id_key))
+        tidy = self._known.tidy(document) if self._known else document
+        return VectorEntry(embedding=vector, **unpack(tidy, self._document_id_key))
 
 
 _EVERYTHING: Final = Selection(include_deleted=True)

@@ -277,6 +277,17 @@ class RagbridgeVectorStore(BasePydanticVectorStore):
         path = f"{str(persist_dir).rstrip('/')}/{namespace}__{DEFAULT_PERSIST_FNAME}"
         return cls.from_persist_path(path, fs, **settings)
 
+    def to_dict(self, **kwargs: Any) -> dict[str, Any]:
+        """The store as JSON, for `from_dict`: with the rows of a store in memory, and without secrets.
+
+        Raises:
+            InvalidConfigError: the core store cannot be described.
+        """
+        described = self.vector_store.to_dict()  # here, so that pydantic does not wrap its error
+        return super().to_dict(**{**kwargs, "exclude": {"vector_store"}}) | {
+            "vector_store": described
+        }
+
     @classmethod
     def from_dict(cls, data: dict[str, Any], **kwargs: Any) -> "RagbridgeVectorStore":
         """The store that `to_dict` described.

@@ -8,10 +8,12 @@ nodes, whose metadata mostly repeat the node's, name their keys and keep what di
 
 import json
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from typing import Any, Final, NamedTuple
 
+import numpy as np
 from llama_index.core.bridge.pydantic import BaseModel
 from llama_index.core.schema import (
     BaseNode,
@@ -27,10 +29,11 @@ from llama_index.core.schema import (
     TextNode,
 )
 
-from ragbridge.documents import Chunk, JsonValue, TextChunk
-from ragbridge.embeddings import dense_part
+from ragbridge.documents import Chunk, JsonValue, TextChunk, are_texts
+from ragbridge.embeddings import Vector, dense_part
 from ragbridge.errors import InvalidDocumentError, shorten
 from ragbridge.retrievers import QueryMatch
+from ragbridge.stores._contents import are_valid
 from ragbridge.stores.base import VectorEntry
 
 __all__ = ["from_llama_index_node", "to_llama_index_node"]
@@ -67,7 +70,7 @@ def from_llama_index_node(node: BaseNode) -> VectorEntry:
         return VectorEntry(
             id=node.id_,
             embedding=node.embedding,
-            chunk=_chunk(node),
+            chunk=TextChunk(**_chunk_fields(node)),
             framework_data={_KEY: data} if (data := _describe(node)) else None,
         )
     except InvalidDocumentError as error:
@@ -97,6 +100,47 @@ def to_llama_index_node(entry: VectorEntry | QueryMatch) -> BaseNode:
             f"{node_class.__name__}; add the node again"
         ) from error
     return node
+
+
+def from_llama_index_nodes(nodes: Sequence[BaseNode]) -> list[VectorEntry]:
+    """Many nodes as rows: what `from_llama_index_node` makes of each, in less time.
+
+    Raises:
+        InvalidDocumentError: see there.
+        InvalidEmbeddingError: see there.
+    """
+    given = list(nodes)
+    if all(isinstance(node, BaseNode) for node in given):
+        vectors = _vectors([node.embedding for node in given])
+        if vectors is not None:
+            with suppress(InvalidDocumentError):  # which is found again, and named, below
+                rows = [_draft(node, vector) for node, vector in zip(given, vectors, strict=True)]
+                if (
+                    are_valid(rows)
+                    and all(row.id for row in rows)
+                    and are_texts([r.id for r in rows])
+                ):
+                    return rows
+    return [from_llama_index_node(node) for node in given]
+
+
+def _vectors(embeddings: Sequence[Any]) -> Sequence[Vector] | None:
+    """Dense vectors of one length that are in order, or None."""
+    try:
+        matrix = np.array(embeddings, dtype=np.float32)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return [*matrix] if matrix.ndim == 2 and matrix.size and np.isfinite(matrix).all() else None
+
+
+def _draft(node: BaseNode, vector: Vector) -> VectorEntry:
+    described = _describe(node)
+    return VectorEntry.unchecked(
+        id=node.id_,
+        embedding=vector,
+        chunk=TextChunk.model_construct(None, **_chunk_fields(node)),
+        framework_data={_KEY: described} if described else {},
+    )
 
 
 class _Plan(NamedTuple):
@@ -152,17 +196,14 @@ def _plan(node_class: type[BaseNode]) -> _Plan:
     )
 
 
-def _chunk(node: BaseNode) -> TextChunk:
-    places: dict[str, Any] = {}
+def _chunk_fields(node: BaseNode) -> dict[str, Any]:
+    fields: dict[str, Any] = {"content": _text(node), "metadata": node.metadata}
+    if (source := _source(node)) is not None:
+        fields["document_id"] = source.node_id
     if _plan(type(node)).has_places:
-        places = {"start": _place(node.start_char_idx), "end": _place(node.end_char_idx)}  # type: ignore[attr-defined]
-    source = _source(node)
-    return TextChunk(
-        content=_text(node),
-        metadata=node.metadata,
-        document_id=None if source is None else source.node_id,
-        **places,
-    )
+        fields["start"] = _place(node.start_char_idx)  # type: ignore[attr-defined]
+        fields["end"] = _place(node.end_char_idx)  # type: ignore[attr-defined]
+    return fields
 
 
 def _text(node: BaseNode) -> str:
@@ -196,8 +237,10 @@ def _describe(node: BaseNode) -> dict[str, Any]:
                 described[name] = values[name]
     if plan.has_resources and (resource := _text_resource(values["text_resource"])) != {}:
         described["text_resource"] = resource
-    if node.relationships:
-        described["relationships"] = _relationships(node)
+    relationships = _relationships(node)
+    # A source of which only the id is known is the row's document, and no more.
+    if relationships and relationships != {_RELATIONSHIPS[NodeRelationship.SOURCE]: {}}:
+        described["relationships"] = relationships
     return described
 
 

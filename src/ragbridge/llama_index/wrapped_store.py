@@ -12,7 +12,7 @@ from llama_index.core.schema import BaseNode
 from llama_index.core.storage.docstore.simple_docstore import SimpleDocumentStore
 from llama_index.core.storage.docstore.types import BaseDocumentStore
 from llama_index.core.vector_stores.simple import SimpleVectorStore
-from llama_index.core.vector_stores.types import BasePydanticVectorStore
+from llama_index.core.vector_stores.types import BasePydanticVectorStore, FilterCondition
 from llama_index.core.vector_stores.types import MetadataFilters as LlamaIndexFilters
 from llama_index.core.vector_stores.types import VectorStoreQuery as LlamaIndexQuery
 from llama_index.core.vector_stores.types import VectorStoreQueryMode as Mode
@@ -511,7 +511,16 @@ def _sayable(filters: Filter | None) -> LlamaIndexFilters | None:
         if not isinstance(filters, MetadataFilters) or filters.condition is not Condition.AND:
             return None
     parts = [part for child in filters.filters if (part := _sayable(child)) is not None]
-    return LlamaIndexFilters(filters=parts) if parts else None
+    return LlamaIndexFilters(filters=_flat(parts)) if parts else None
+
+
+def _flat(groups: Sequence[LlamaIndexFilters]) -> list[Any]:
+    """The children of those that are met together: not every store takes groups in groups."""
+    return [
+        child
+        for group in groups
+        for child in (group.filters if group.condition is FilterCondition.AND else [group])
+    ]
 
 
 def _match(row: VectorEntry, score: float) -> VectorMatch:

@@ -1,25 +1,36 @@
-"""Retrievers: the core's as LangChain's."""
+"""Retrievers: the core's as LangChain's, and LangChain's as the core's."""
 
+import asyncio
+from collections.abc import Sequence
 from typing import Any, Final
 
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
-from langchain_core.retrievers import LangSmithRetrieverParams
+from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
+from langchain_core.vectorstores import VectorStoreRetriever
 
-from ragbridge._twins import Step, Work
+from ragbridge._twins import Step, Work, arun, run
 from ragbridge.embeddings import EmbeddingProvider
 from ragbridge.errors import InvalidConfigError, shorten
-from ragbridge.filters import Filter
+from ragbridge.filters import Filter, matches
 from ragbridge.langchain._batching import BatchedRetriever
+from ragbridge.langchain._packing import unpack
 from ragbridge.langchain._searching import check_k, refuse_unknown
 from ragbridge.langchain.documents import to_langchain_document
 from ragbridge.langchain.embeddings import as_embedding_provider, as_langchain_embeddings
 from ragbridge.langchain.filters import as_filter
-from ragbridge.langchain.vector_store import RagbridgeVectorStore
-from ragbridge.retrievers import Retriever, VectorRetriever
-from ragbridge.stores.base import VectorStore
+from ragbridge.langchain.vector_store import RagbridgeVectorStore, RagbridgeVectorStoreRetriever
+from ragbridge.retrievers import (
+    QueryMatch,
+    Retriever,
+    VectorRetriever,
+    check_kind,
+    check_query_text,
+    check_query_texts,
+)
+from ragbridge.stores.base import VectorEntry, VectorStore, VectorStoreQuery
 
-__all__ = ["RagbridgeRetriever"]
+__all__ = ["LangChainRetriever", "RagbridgeRetriever"]
 
 _SETTINGS: Final = ("leg_top_k", "min_score", "options", "ranker", "search_mode")
 
@@ -101,6 +112,126 @@ class RagbridgeRetriever(BatchedRetriever):
                 embeddings = as_langchain_embeddings(provider)
                 params["ls_embedding_provider"] = type(embeddings).__name__
         return params
+
+
+class LangChainRetriever(Retriever):
+    """A LangChain retriever as a core retriever.
+
+    Those that are made of a vector store (`as_retriever`), and ragbridge's own, are asked for as many
+    documents as `top_k` and the filters take. What can be found by any other is what it finds for a
+    query: `top_k` takes the best of that, and filters those whose metadata fulfil them.
+
+    LangChain's retrievers give no scores; without a `score_key` the score is 0.0, and the order theirs.
+
+    Args:
+        retriever: The LangChain retriever.
+        score_key: The metadata key under which documents have a score, higher for better ones.
+        document_id_key: The metadata key under which documents name the one they are a part of.
+
+    Raises:
+        InvalidConfigError: it is no LangChain retriever, or a key is no string.
+    """
+
+    def __init__(
+        self,
+        retriever: BaseRetriever,
+        *,
+        score_key: str | None = None,
+        document_id_key: str | None = None,
+    ) -> None:
+        check_kind(retriever, BaseRetriever, "retriever")
+        _check_key(score_key, "score_key")
+        _check_key(document_id_key, "document_id_key")
+        self.retriever = retriever
+        self._score_key = score_key
+        self._document_id_key = document_id_key
+        self._takes_k = isinstance(retriever, VectorStoreRetriever | RagbridgeRetriever)
+        self._takes_filters = _takes_filters(retriever)
+
+    def retrieve(
+        self, query: str, top_k: int = 10, filters: Filter | None = None
+    ) -> list[QueryMatch]:
+        """The documents that it finds, in its order.
+
+        Args:
+            query: The question or the words to look for; not blank.
+            top_k: How many matches at the most; -1 for all that it finds.
+            filters: What the documents' metadata must fulfil.
+
+        Raises:
+            InvalidQueryError: an argument is wrong; the message names it.
+        """
+        return run(self._find(query, top_k, filters))
+
+    def retrieve_many(
+        self, queries: Sequence[str], top_k: int = 10, filters: Filter | None = None
+    ) -> list[list[QueryMatch]]:
+        """One list of matches for each query, in their order.
+
+        Raises:
+            InvalidQueryError: queries is no list of strings; see `retrieve` for the rest.
+        """
+        return [self.retrieve(each, top_k, filters) for each in check_query_texts(queries)]
+
+    async def aretrieve(
+        self, query: str, top_k: int = 10, filters: Filter | None = None
+    ) -> list[QueryMatch]:
+        """Async twin of `retrieve`."""
+        return await arun(self._find(query, top_k, filters))
+
+    async def aretrieve_many(
+        self, queries: Sequence[str], top_k: int = 10, filters: Filter | None = None
+    ) -> list[list[QueryMatch]]:
+        """Async twin of `retrieve_many`: the queries are asked at the same time."""
+        texts = check_query_texts(queries)
+        return await asyncio.gather(*(self.aretrieve(each, top_k, filters) for each in texts))
+
+    def _find(self, query: str, top_k: int, filters: Filter | None) -> Work[list[QueryMatch]]:
+        text = check_query_text(query)
+        asked = VectorStoreQuery(text=text, top_k=top_k, filters=filters)
+        told: dict[str, Any] = (
+            {"filter": filters} if self._takes_filters and filters is not None else {}
+        )
+        is_whole = asked.top_k != -1 and (filters is None or told)
+        k = asked.top_k if is_whole else max(_MORE * asked.top_k, _FIRST_CANDIDATES)
+        while True:
+            if self._takes_k:
+                told["k"] = k
+            documents = yield from self._ask(text, told)
+            found = [
+                each
+                for each in map(self._match, documents)
+                if each is not None and matches(filters, each.chunk.metadata)
+            ]
+            if not self._takes_k or len(documents) < k or len(found) >= asked.top_k > 0:
+                return found if asked.top_k == -1 else found[: asked.top_k]
+            k *= _MORE
+
+    def _ask(self, text: str, told: dict[str, Any]) -> Work[list[Document]]:
+        ask, aask = self.retriever.invoke, self.retriever.ainvoke
+        return (yield from Step(lambda: ask(text, **told), lambda: aask(text, **told)))
+
+    def _match(self, document: Document) -> QueryMatch | None:
+        entry = VectorEntry(**unpack(document, self._document_id_key))
+        if entry.deleted:
+            return None
+        score = document.metadata.get(self._score_key, 0.0) if self._score_key else 0.0
+        return QueryMatch(
+            id=entry.id,
+            chunk=entry.chunk,
+            similarity_score=float(score),
+            framework_data=entry.framework_data,
+        )
+
+
+_FIRST_CANDIDATES: Final = 100
+_MORE: Final = 4
+
+
+def _takes_filters(retriever: BaseRetriever) -> bool:
+    if isinstance(retriever, RagbridgeVectorStoreRetriever):
+        return "filter" not in retriever.search_kwargs  # which a second one would replace
+    return isinstance(retriever, RagbridgeRetriever)
 
 
 def _core_retriever(

@@ -375,7 +375,7 @@ class LangChainVectorStore(VectorStore):
     def _search(self, query: VectorStoreQuery, selection: Selection) -> Work[list[VectorMatch]]:
         pushed, is_whole = self._push(selection)
         enough = query.top_k if query.top_k != -1 else None
-        asked = enough if enough and is_whole else max(_MORE * (enough or 0), _FIRST_CANDIDATES)
+        asked = self._first_size(enough, is_whole)
         while True:
             candidates = yield from self._candidates(query, asked, pushed)
             fitting = [each for each in candidates if _is_good(each, query)]
@@ -390,6 +390,13 @@ class LangChainVectorStore(VectorStore):
                     "raise max_candidates"
                 )
             asked = asked * _MORE if enough is None else min(asked * _MORE, self._max_candidates)
+
+    def _first_size(self, enough: int | None, is_whole: bool) -> int:
+        if enough is None:
+            return _FIRST_CANDIDATES
+        if is_whole:
+            return enough
+        return max(enough, min(_MORE * enough, self._max_candidates))
 
     def _candidates(self, query: VectorStoreQuery, k: int, pushed: Any) -> Work[list[VectorMatch]]:
         options = {"k": k} if pushed is None else {"k": k, "filter": pushed}

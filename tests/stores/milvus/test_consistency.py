@@ -5,7 +5,7 @@ from uuid import uuid4
 import pytest
 
 from engine_calls import record_calls
-from ragbridge.stores.base import VectorStoreQuery
+from ragbridge.stores.base import SimilarityMetric, VectorStoreQuery
 from ragbridge.stores.milvus import MilvusVectorStore
 from ragbridge.testing._suite.samples import ids_of, make_entry
 
@@ -27,6 +27,12 @@ def levels(monkeypatch):
     return since
 
 
+@pytest.fixture
+def store(backend):
+    with backend.empty_store(metric=SimilarityMetric.COSINE) as store:
+        yield store
+
+
 READS = {
     "query": lambda store: store.query(QUERY),
     "listing": lambda store: store.query(VectorStoreQuery()),
@@ -44,8 +50,7 @@ WRITES = {
 
 @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
 @pytest.mark.parametrize("read", READS.values(), ids=READS)
-def test_only_the_first_read_after_a_write_waits(make_store, levels, write, read):
-    store = make_store()
+def test_only_the_first_read_after_a_write_waits(store, levels, write, read):
     store.add([make_entry("a"), make_entry("b")])
     store.count()
     levels()

@@ -109,10 +109,11 @@ async def test_it_beats_during_many_queries(make_store, entries):
     queries = [VectorStoreQuery(embedding=entry.embedding, top_k=50) for entry in entries[:300]]
     await store.aquery(queries[0])
     async with beating() as heart:
-        await asyncio.gather(*map(store.aquery, queries[:100]))
+        for start in range(0, 100, 10):
+            await asyncio.gather(*map(store.aquery, queries[start : start + 10]))
         await store.aquery_many(queries[100:])
         assert [row async for row in store.ascan()]
-        assert heart.longest_work < 1 / 3
+        assert heart.longest_work < 1 / 2
         assert len(heart.beats) > 100
 
 

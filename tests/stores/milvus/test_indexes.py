@@ -4,6 +4,7 @@ import dataclasses
 import json
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -475,6 +476,7 @@ def unit_rows():
 VECTORS = unit_rows()
 BITS = np.random.default_rng(7).integers(0, 256, (ROWS, DIMENSION // 8), dtype=np.uint8)
 NEAREST = np.argsort(-(VECTORS[:20] @ VECTORS.T), axis=1)[:, :TOP_K]  # of unit rows: by any metric
+RUN = uuid4().hex  # servers may serve others at the same time
 
 
 def connect(uri):
@@ -590,7 +592,7 @@ def server(milvus_server):
 
 
 def on_server(index):
-    return f"indexed_{index.name}"
+    return f"indexed_{index.name}_{RUN}"
 
 
 @pytest.mark.parametrize(("index", "metric", "lowest_recall"), FLOATS_ON_SERVER)

@@ -25,6 +25,7 @@ from ragbridge.documents import Chunk, TextChunk
 from ragbridge.embeddings import HybridVector, SparseVector
 from ragbridge.errors import InvalidDocumentError, InvalidEmbeddingError
 from ragbridge.llama_index import from_llama_index_node, to_llama_index_node
+from ragbridge.llama_index.documents import from_llama_index_nodes
 from ragbridge.retrievers import QueryMatch
 from ragbridge.stores.base import VectorEntry
 
@@ -375,7 +376,9 @@ metadata = st.dictionaries(texts, json_values, max_size=4)
 related = st.builds(
     RelatedNodeInfo,
     node_id=names,
-    node_type=st.none() | st.sampled_from(ObjectType) | texts,
+    node_type=st.none()
+    | st.sampled_from(ObjectType)
+    | texts.filter(lambda text: text not in {kind.value for kind in ObjectType}),
     metadata=metadata,
     hash=st.none() | texts,
 )
@@ -428,6 +431,11 @@ def nodes(draw):
 def test_any_node_comes_back_equal(node):
     back = to_llama_index_node(from_llama_index_node(node))
     assert same(back, node), (back, node)
+
+
+@given(st.lists(nodes(), max_size=4))
+def test_many_at_once_are_the_same_as_one_by_one(many):
+    assert from_llama_index_nodes(many) == [from_llama_index_node(node) for node in many]
 
 
 @given(nodes())

@@ -49,10 +49,6 @@ class Heart:
         return max(np.diff([*self.beats, time.perf_counter()]))
 
     @property
-    def lasted(self):
-        return time.perf_counter() - self.beats[0]
-
-    @property
     def longest_work(self):
         """Seconds of the processor, which others on the machine do not add to."""
         return max(np.diff([*self.work, time.thread_time()]))
@@ -81,14 +77,12 @@ def _no_clearing_away():
 
 @pytest.mark.usefixtures("_no_clearing_away")
 async def test_it_beats_during_a_bulk_add(make_store, entries):
-    """One that were held up would have one gap, as long as it all takes."""
     store = make_store()
     await store.aadd(entries[:1])
     async with beating() as heart:
         await store.aadd(entries)
-        assert heart.longest_gap < heart.lasted / 2  # a busy machine stops everybody for a while
         assert heart.longest_work < heart.worked / 8  # checked in one go, they would be a quarter
-        assert len(heart.beats) > 100
+        assert len(heart.beats) > 100  # whoever waits in the loop stops it for each of its batches
 
 
 @pytest.mark.usefixtures("_no_clearing_away")
@@ -113,7 +107,7 @@ async def test_it_beats_during_many_queries(make_store, entries):
             await asyncio.gather(*map(store.aquery, queries[start : start + 10]))
         await store.aquery_many(queries[100:])
         assert [row async for row in store.ascan()]
-        assert heart.longest_work < 1 / 2
+        assert heart.longest_work < heart.worked / 2
         assert len(heart.beats) > 100
 
 

@@ -197,10 +197,11 @@ def _plan(node_class: type[BaseNode]) -> _Plan:
 
 
 def _chunk_fields(node: BaseNode) -> dict[str, Any]:
+    plan = _plan(type(node))
     fields: dict[str, Any] = {"content": _text(node), "metadata": node.metadata}
     if (source := _source(node)) is not None:
         fields["document_id"] = source.node_id
-    if _plan(type(node)).has_places:
+    if plan.has_places:
         fields["start"] = _place(node.start_char_idx)  # type: ignore[attr-defined]
         fields["end"] = _place(node.end_char_idx)  # type: ignore[attr-defined]
     return fields

@@ -41,7 +41,7 @@ from ragbridge.errors import (
 from ragbridge.filters import Filter
 from ragbridge.filters import MetadataFilters as Group
 from ragbridge.llama_index._queries import Request, Settings
-from ragbridge.llama_index.documents import from_llama_index_node, to_llama_index_node
+from ragbridge.llama_index.documents import from_llama_index_nodes, to_llama_index_node
 from ragbridge.llama_index.embeddings import LlamaIndexEmbeddingProvider
 from ragbridge.llama_index.filters import from_llama_index_filters
 from ragbridge.retrievers import check_kind
@@ -342,7 +342,7 @@ class RagbridgeVectorStore(BasePydanticVectorStore):
 
     def _add(self, nodes: Sequence[BaseNode], kwargs: Mapping[str, Any]) -> Work[list[str]]:
         _refuse(kwargs, "add")
-        entries = [from_llama_index_node(node) for node in nodes]
+        entries = from_llama_index_nodes(nodes)
         if self.sparse_embedding_provider is not None and entries:
             entries = yield from _with_sparse(entries, self.sparse_embedding_provider)
         return (yield from Step(self.vector_store.add, self.vector_store.aadd, entries))

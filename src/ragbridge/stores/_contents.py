@@ -30,12 +30,16 @@ def check_contents(entries: list[VectorEntry], first: int = 0) -> list[VectorEnt
             bytes nor JSON, or it has fields that no store keeps.
     """
     parts = range(0, len(entries), _ROWS_AT_ONCE)
-    if all(_are_valid(entries[start : start + _ROWS_AT_ONCE]) for start in parts):
+    if all(are_valid(entries[start : start + _ROWS_AT_ONCE]) for start in parts):
         return entries
     return [_remake(entry, position) for position, entry in enumerate(entries, first)]
 
 
-def _are_valid(entries: Sequence[VectorEntry]) -> bool:
+def are_valid(entries: Sequence[VectorEntry]) -> bool:
+    """Whether every entry's chunk and `framework_data` certainly hold only what a store can give back.
+
+    A fast look at many at once; where it says no, `check_contents` decides and names what is wrong.
+    """
     chunks = [entry.chunk for entry in entries]
     return (
         set(map(type, chunks)) <= {Chunk, TextChunk}

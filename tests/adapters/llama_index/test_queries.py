@@ -346,7 +346,7 @@ def test_mmr_is_one_request(node_store, monkeypatch):
     fill(node_store)
     ask(node_store)
     calls = record_calls(monkeypatch)
-    ask(node_store, mode=MMR, similarity_top_k=2)
+    assert len(ask(node_store, mode=MMR, similarity_top_k=2, keywords={"mmr_prefetch_k": 3})) == 2
     assert [call.method for call in calls] == ["search"]
 
 

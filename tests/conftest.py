@@ -11,7 +11,7 @@ from milvus_server import MilvusServer, unavailable_reason
 from ragbridge.stores.base import SimilarityMetric
 from session_report import SessionReport
 from shared_server import BorrowedServer, ServerDesk, SharedServer, StartedServer
-from work_groups import share_out
+from work_groups import in_turns, share_out
 
 SERVER_FIXTURES = {"milvus_server", "fragile_server"}
 SERVER = pytest.StashKey[SharedServer]()
@@ -97,7 +97,7 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("store_name", wanted, scope="session")
 
 
-@pytest.hookimpl(tryfirst=True)  # before workers read which tests go together
+@pytest.hookimpl(wrapper=True)
 def pytest_collection_modifyitems(config, items):
     for item in items:
         if store := _store_of(item):
@@ -107,7 +107,10 @@ def pytest_collection_modifyitems(config, items):
     dropped = set(unwanted)
     items[:] = [item for item in items if item not in dropped]
     if hasattr(config, "workerinput"):
-        share_out(items, _store_of)
+        share_out(items, _store_of)  # before others read which tests go together
+    yield
+    if hasattr(config, "workerinput"):
+        items[:] = in_turns(items)  # after others have put them in their order
 
 
 def _store_of(item):

@@ -66,10 +66,10 @@ def test_the_commands_on_the_store_it_made(tmp_path):
 def test_ci_installs_and_tests_as_the_readme_says():
     test_command = next(line for line in COMMANDS if "pytest" in line)
     assert test_command == (
-        "python3 -m venv .venv && .venv/bin/pip install -q -e '.[dev]' && .venv/bin/pytest"
+        "python3 -m venv .venv && .venv/bin/pip install -q -e '.[dev]' && .venv/bin/pytest -n 4"
     )
     script = ROOT / ".ci" / "run"
-    for part in ("-m venv", "bin/pip\" install -q -e '.[dev]'", 'bin/pytest"'):
+    for part in ("-m venv", "bin/pip\" install -q -e '.[dev]'", 'bin/pytest" -n 4'):
         assert part in script.read_text()
 
 

@@ -1,19 +1,19 @@
 """A LangChain vector store as a core store."""
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from langchain_core.documents import Document
 from langchain_core.vectorstores import VectorStore as LangChainStore
 
-from ragbridge._twins import Work, arun, run
+from ragbridge._twins import Work
+from ragbridge._wrapped_store import WrappedStore
 from ragbridge.embeddings import EmbeddingLike, dense_part
 from ragbridge.errors import (
     InvalidConfigError,
     InvalidEmbeddingError,
     RagbridgeError,
-    StoreClosedError,
     UnsupportedFilterError,
     UnsupportedQueryError,
     VectorStoreError,
@@ -40,9 +40,7 @@ from ragbridge.stores.base import (
     SimilarityMetric,
     VectorEntry,
     VectorMatch,
-    VectorStore,
     VectorStoreQuery,
-    check_batch_size,
 )
 
 __all__ = ["LangChainVectorStore"]
@@ -53,7 +51,7 @@ _FIRST_CANDIDATES: Final = 100
 _MORE: Final = 4
 
 
-class LangChainVectorStore(VectorStore):
+class LangChainVectorStore(WrappedStore):
     """A LangChain vector store as a core store, as far as LangChain's interface carries it.
 
     What goes beyond that interface is known of some stores: LangChain's `InMemoryVectorStore`,
@@ -68,6 +66,9 @@ class LangChainVectorStore(VectorStore):
     | `add` without embeddings | the store embeds | the store embeds |
     | `get` | yes; PGVector, Qdrant and FAISS give no embeddings | without embeddings |
     | `scan`, `count`, `clear`, `delete_by_filter`, listings | yes; those three refuse | refused |
+
+    `add` raises an InvalidEmbeddingError where there is no way to put ready vectors in; what the store
+    itself raises comes as a VectorStoreError, with the cause chained.
 
     Of filters a store is told what it can say in its own terms, and every candidate is checked with
     `matches`: answers are exact, over as many candidates as it takes. A row that is more than an id, a
@@ -111,7 +112,6 @@ class LangChainVectorStore(VectorStore):
         self._known = known_store(store)
         self._name = type(store).__name__
         self._shape: VectorShape | None = None
-        self._closed = False
         self.metric = SimilarityMetric.COSINE
         self._score: Score = float  # relevance scores, which are higher for better matches
         if self._known:
@@ -124,176 +124,14 @@ class LangChainVectorStore(VectorStore):
         by_text = {Capability.FULL_TEXT} if self.store.embeddings is not None else set()
         return frozenset({Capability.DENSE, *by_text})
 
-    def add(self, entries: Sequence[VectorEntry]) -> list[str]:
-        """Put `entries` in, replacing rows with the same id; returns the ids in order.
+    def _do(self, work: Work[T]) -> T:
+        return super()._do(self._as_ours(work))
 
-        Raises:
-            InvalidEmbeddingError: there is no known way to put ready vectors into this store (see
-                `reembed`), or a vector does not fit.
-            InvalidDocumentError: metadata have a key that is needed for what LangChain lacks.
-            VectorStoreError: the store failed, or refused it; the cause is chained.
-        """
-        return run(self._do(self._add(entries)))
+    async def _ado(self, work: Work[T]) -> T:
+        return await super()._ado(self._as_ours(work))
 
-    async def aadd(self, entries: Sequence[VectorEntry]) -> list[str]:
-        """Async twin of `add`."""
-        return await arun(self._do(self._add(entries)))
-
-    def query(self, query: VectorStoreQuery) -> list[VectorMatch]:
-        """The best matches, best first; a text is searched for as the store itself does it.
-
-        Raises:
-            UnsupportedQueryError: the store cannot be asked so; the class says what it can.
-            UnsupportedFilterError: the filter needs more than `max_candidates`.
-            InvalidEmbeddingError: the query vector does not fit.
-            VectorStoreError: the store failed; the cause is chained.
-        """
-        return self.query_many([query])[0]
-
-    async def aquery(self, query: VectorStoreQuery) -> list[VectorMatch]:
-        """Async twin of `query`."""
-        return (await self.aquery_many([query]))[0]
-
-    def query_many(self, queries: Sequence[VectorStoreQuery]) -> list[list[VectorMatch]]:
-        """One list of matches for each query, in their order, asked one by one."""
-        return run(self._do(self._query_many(queries)))
-
-    async def aquery_many(self, queries: Sequence[VectorStoreQuery]) -> list[list[VectorMatch]]:
-        """Async twin of `query_many`."""
-        return await arun(self._do(self._query_many(queries)))
-
-    def get(self, ids: Sequence[str], *, include_deleted: bool = False) -> list[VectorEntry]:
-        """The rows with these ids, in the order asked; with vectors where the class says so."""
-        return run(self._do(self._get(ids, include_deleted)))
-
-    async def aget(self, ids: Sequence[str], *, include_deleted: bool = False) -> list[VectorEntry]:
-        """Async twin of `get`."""
-        return await arun(self._do(self._get(ids, include_deleted)))
-
-    def scan(
-        self,
-        filters: Filter | None = None,
-        *,
-        ids: Sequence[str] | None = None,
-        document_ids: Sequence[str] | None = None,
-        batch_size: int = 1000,
-        include_embeddings: bool = True,
-        include_deleted: bool = False,
-    ) -> Iterator[VectorEntry]:
-        """Every row that fulfils all that is given; all of them are read at once.
-
-        Raises:
-            UnsupportedQueryError: there is no known way to list the store's rows.
-        """
-        check_batch_size(batch_size)
-        selection = Selection.of(filters, ids, document_ids, include_deleted=include_deleted)
-        yield from run(self._do(self._rows(selection, include_embeddings)))
-
-    async def ascan(
-        self,
-        filters: Filter | None = None,
-        *,
-        ids: Sequence[str] | None = None,
-        document_ids: Sequence[str] | None = None,
-        batch_size: int = 1000,
-        include_embeddings: bool = True,
-        include_deleted: bool = False,
-    ) -> AsyncIterator[VectorEntry]:
-        """Async twin of `scan`."""
-        check_batch_size(batch_size)
-        selection = Selection.of(filters, ids, document_ids, include_deleted=include_deleted)
-        for row in await arun(self._do(self._rows(selection, include_embeddings))):
-            yield row
-
-    def delete(self, ids: str | Sequence[str], *, missing_ok: bool = True) -> None:
-        """Remove the rows with these ids for good.
-
-        Raises:
-            EntryNotFoundError: `missing_ok` is false and an id is unknown; nothing is removed then.
-        """
-        run(self._do(self._delete(ids, missing_ok)))
-
-    async def adelete(self, ids: str | Sequence[str], *, missing_ok: bool = True) -> None:
-        """Async twin of `delete`."""
-        await arun(self._do(self._delete(ids, missing_ok)))
-
-    def delete_by_filter(
-        self,
-        filters: Filter | None = None,
-        *,
-        ids: Sequence[str] | None = None,
-        document_ids: Sequence[str] | None = None,
-    ) -> int:
-        """Remove every row that fulfils all that is given; returns how many.
-
-        Raises:
-            InvalidQueryError: nothing is given that restricts; `clear` empties a store.
-            UnsupportedQueryError: there is no known way to list the store's rows.
-        """
-        return run(self._do(self._remove(Selection.for_delete(filters, ids, document_ids))))
-
-    async def adelete_by_filter(
-        self,
-        filters: Filter | None = None,
-        *,
-        ids: Sequence[str] | None = None,
-        document_ids: Sequence[str] | None = None,
-    ) -> int:
-        """Async twin of `delete_by_filter`."""
-        return await arun(self._do(self._remove(Selection.for_delete(filters, ids, document_ids))))
-
-    def count(
-        self,
-        filters: Filter | None = None,
-        *,
-        ids: Sequence[str] | None = None,
-        document_ids: Sequence[str] | None = None,
-        include_deleted: bool = False,
-    ) -> int:
-        """How many rows fulfil all that is given.
-
-        Raises:
-            UnsupportedQueryError: there is no known way to list the store's rows.
-        """
-        selection = Selection.of(filters, ids, document_ids, include_deleted=include_deleted)
-        return len(run(self._do(self._rows(selection))))
-
-    async def acount(
-        self,
-        filters: Filter | None = None,
-        *,
-        ids: Sequence[str] | None = None,
-        document_ids: Sequence[str] | None = None,
-        include_deleted: bool = False,
-    ) -> int:
-        """Async twin of `count`."""
-        selection = Selection.of(filters, ids, document_ids, include_deleted=include_deleted)
-        return len(await arun(self._do(self._rows(selection))))
-
-    def clear(self) -> None:
-        """Remove every row.
-
-        Raises:
-            UnsupportedQueryError: there is no known way to list the store's rows.
-        """
-        run(self._do(self._remove(_EVERYTHING)))
-
-    async def aclear(self) -> None:
-        """Async twin of `clear`."""
-        await arun(self._do(self._remove(_EVERYTHING)))
-
-    def close(self) -> None:
-        """End the use of this object; the LangChain store stays as it is."""
-        self._closed = True
-
-    async def aclose(self) -> None:
-        """Async twin of `close`."""
-        self.close()
-
-    def _do(self, work: Work[T]) -> Work[T]:
+    def _as_ours(self, work: Work[T]) -> Work[T]:
         """`work`, with the store's own errors as ours."""
-        if self._closed:
-            raise StoreClosedError(f"this LangChainVectorStore over {self._name} is closed")
         try:
             return (yield from work)
         except RagbridgeError:
@@ -369,7 +207,7 @@ class LangChainVectorStore(VectorStore):
     def _list(self, query: VectorStoreQuery, selection: Selection) -> Work[list[VectorMatch]]:
         if query.min_score is not None and query.min_score > 0.0:
             return []
-        rows = yield from self._rows(selection, query.include_embeddings)
+        rows = yield from self._select(selection, query.include_embeddings)
         return _cut([_match(row, 0.0) for row in rows], query.top_k)
 
     def _search(self, query: VectorStoreQuery, selection: Selection) -> Work[list[VectorMatch]]:
@@ -396,7 +234,8 @@ class LangChainVectorStore(VectorStore):
             return _FIRST_CANDIDATES
         if is_whole:
             return enough
-        return max(enough, min(_MORE * enough, self._max_candidates))
+        generous = max(_MORE * enough, _FIRST_CANDIDATES)
+        return max(enough, min(generous, self._max_candidates))
 
     def _candidates(self, query: VectorStoreQuery, k: int, pushed: Any) -> Work[list[VectorMatch]]:
         options = {"k": k} if pushed is None else {"k": k, "filter": pushed}
@@ -450,7 +289,7 @@ class LangChainVectorStore(VectorStore):
         found = [by_id[row_id] for row_id in wanted if row_id in by_id]
         return [entry for entry in found if include_deleted or not entry.deleted]
 
-    def _rows(
+    def _select(
         self, selection: Selection, include_embeddings: bool = False
     ) -> Work[list[VectorEntry]]:
         if selection.is_empty:
@@ -487,10 +326,13 @@ class LangChainVectorStore(VectorStore):
             return ids
         return tuple(str(row.id) for row in there)
 
-    def _remove(self, selection: Selection) -> Work[int]:
-        rows = yield from self._rows(selection)
+    def _delete_selected(self, selection: Selection) -> Work[int]:
+        rows = yield from self._select(selection)
         yield from self._drop([str(row.id) for row in rows])
         return len(rows)
+
+    def _clear(self) -> Work[None]:
+        yield from self._delete_selected(_EVERYTHING)
 
     def _drop(self, ids: Sequence[str]) -> Work[None]:
         if ids:  # to many stores an empty list means everything

@@ -1,11 +1,11 @@
-"""Adapters to and from LlamaIndex."""
+"""LlamaIndex, both ways: the core's objects as LlamaIndex's, and LlamaIndex's as the core's."""
 
-from ragbridge.errors import missing_dependency
+from ragbridge import errors as _errors
 
 try:
-    import llama_index.core  # noqa: F401 - whether it is there
+    import llama_index.core as _  # noqa: F401 - what everything here is about
 except ImportError as error:
-    raise missing_dependency("llama-index-core", "llama-index") from error
+    raise _errors.missing_dependency("llama-index-core", "llama-index") from error
 
 from ragbridge.llama_index.chat import LlamaIndexModelProvider, RagbridgeLLM
 from ragbridge.llama_index.documents import from_llama_index_node, to_llama_index_node

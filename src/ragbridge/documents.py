@@ -9,10 +9,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import chain
-from math import isfinite
+from math import copysign, isfinite
 from typing import Annotated, Any, Final, Self
 
-import numpy as np
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -198,8 +197,8 @@ def _are_int64(values: list[Any]) -> bool:
 
 
 def _are_finite(values: list[Any]) -> bool:
-    floats = np.array(values)
-    return bool(np.isfinite(floats).all()) and not np.signbit(floats[floats == 0]).any()
+    zeros = [value for value in values if not value]
+    return all(map(isfinite, values)) and all(copysign(1.0, zero) > 0 for zero in zeros)
 
 
 def _have_text_keys(values: list[Any]) -> bool:
@@ -342,3 +341,13 @@ class TextChunk(Chunk):
 
     type: _TypeName = "text-chunk"
     content: _Text
+
+
+def unchecked_text_chunk(fields: dict[str, Any]) -> TextChunk:
+    """A chunk whose fields are all given, and known to be right: none is checked or copied."""
+    chunk = TextChunk.__new__(TextChunk)
+    chunk.__setstate__({"__dict__": fields, **_STATE, "__pydantic_fields_set__": {*fields}})
+    return chunk
+
+
+_STATE: Final = {"__pydantic_extra__": None, "__pydantic_private__": None}

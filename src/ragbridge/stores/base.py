@@ -8,7 +8,7 @@ from enum import StrEnum
 from itertools import islice
 from math import isfinite
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 
@@ -180,6 +180,20 @@ class VectorMatch(VectorEntry):
         return (*VectorEntry._plain(self), self.similarity_score)
 
 
+_Entry = TypeVar("_Entry", bound=VectorEntry)
+
+
+def unchecked(kind: type[_Entry], **fields: Any) -> _Entry:
+    """An entry or a match whose fields are all given, and known to be right: none is checked or copied.
+
+    For stores, which read again and again what was checked when it was written.
+    """
+    entry, put = object.__new__(kind), object.__setattr__
+    for name in fields:
+        put(entry, name, fields[name])
+    return entry
+
+
 DEFAULT_RANKER = RRFRanker()
 
 
@@ -203,6 +217,7 @@ class VectorStoreQuery:
         include_embeddings: Return the vectors too.
         include_deleted: Return soft-deleted rows too.
         options: The store's own settings; a store refuses those that it does not know.
+        legs: The legs this query has, in the order dense, sparse, full text.
 
     Raises:
         InvalidQueryError: a field is wrong; the message names it.
@@ -220,6 +235,7 @@ class VectorStoreQuery:
     include_embeddings: bool = False
     include_deleted: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
+    legs: tuple[Leg, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -242,16 +258,15 @@ class VectorStoreQuery:
             )
         if not isinstance(self.options, Mapping):
             raise InvalidQueryError(f"options must be a mapping, not {shorten(self.options)}")
+        put(self, "legs", tuple(self._legs()))
 
-    @property
-    def legs(self) -> tuple[Leg, ...]:
-        """The legs this query has, in the order dense, sparse, full text."""
-        present = (
-            (Leg.DENSE, compared_part(self.embedding) is not None),
-            (Leg.SPARSE, sparse_part(self.embedding) is not None),
-            (Leg.FULL_TEXT, self.text is not None),
-        )
-        return tuple(leg for leg, there in present if there)
+    def _legs(self) -> Iterator[Leg]:
+        if compared_part(self.embedding) is not None:
+            yield Leg.DENSE
+        if sparse_part(self.embedding) is not None:
+            yield Leg.SPARSE
+        if self.text is not None:
+            yield Leg.FULL_TEXT
 
 
 class VectorStore(ABC):

@@ -11,7 +11,7 @@ from ragbridge.stores.base import Capability, Leg, SimilarityMetric
 from ragbridge.stores.milvus.capabilities import LITE, Engine, engine_of, full_name
 from ragbridge.stores.milvus.connection import Call, Connection, import_pymilvus
 from ragbridge.stores.milvus.errors import CollectionMissingError, CollectionNotLoadedError
-from ragbridge.stores.milvus.expressions import all_of
+from ragbridge.stores.milvus.expressions import EVERYTHING, all_of
 from ragbridge.stores.milvus.filters import Expression, compile_selection
 from ragbridge.stores.milvus.indexes import SparseInvertedIndex, VectorIndex
 from ragbridge.stores.milvus.layout import (
@@ -199,7 +199,7 @@ class Collection:
         They see every write of this process before them, unless a consistency level was given.
         """
         engine = yield from self.engine()
-        ledger = self._ledger()
+        ledger = self.ledger()
         if engine.buffers:
             yield from self._flush(ledger)
         level, mark = ledger.reading()
@@ -216,7 +216,7 @@ class Collection:
         try:
             return (yield from self._ask(call))
         finally:
-            self._ledger().wrote(rows)
+            self.ledger().wrote(rows)
 
     def query(self, filter: str, **arguments: Any) -> Call:
         """A call that reads rows."""
@@ -226,9 +226,9 @@ class Collection:
 
     def search(self, filter: str, **arguments: Any) -> Call:
         """A call that searches by one leg."""
-        return self._call(
-            "search", filter=self._restricted(filter), **arguments, **self._where_to_read
-        )
+        restricted = self._restricted(filter)
+        passed = "" if restricted == EVERYTHING else restricted
+        return self._call("search", filter=passed, **arguments, **self._where_to_read)
 
     def hybrid_search(
         self, filter: str, requests: Sequence[Mapping[str, Any]], **arguments: Any
@@ -341,7 +341,8 @@ class Collection:
         else:
             ledger.flushed(rows)
 
-    def _ledger(self) -> Ledger:
+    def ledger(self) -> Ledger:
+        """What this process wrote to it, and met in it."""
         return self.connection.ledger(self._real_name, is_alias=self._real_name != self.name)
 
     def _call(self, method: str, **arguments: Any) -> Call:

@@ -80,7 +80,20 @@ def compile_selection(
         engine: Which reads it.
         columns: Those of declared metadata, by key.
     """
-    outer = [] if selection.include_deleted else [f"{DELETED} == false"]
+    expression = _compile_with_deleted(selection, engine, columns)
+    return expression if selection.include_deleted else not_deleted(expression)
+
+
+def not_deleted(expression: Expression) -> Expression:
+    """Those rows of `expression` that are not soft-deleted."""
+    parts = (expression.may, expression.must, expression.doubtful)
+    return Expression(*(all_of([f"{DELETED} == false", part]) for part in parts))
+
+
+def _compile_with_deleted(
+    selection: Selection, engine: Engine, columns: Mapping[str, Column]
+) -> Expression:
+    outer = []
     if selection.ids is not None:
         outer.append(one_of(ID, selection.ids))
     if selection.document_ids is not None:

@@ -29,6 +29,9 @@ class Ledger:
     Args:
         name: The collection's; "" where every read sees all writes anyway.
         is_alias: It is an alias, which may mean another collection each time.
+
+    Attributes:
+        met_deleted: A read has met soft-deleted rows.
     """
 
     def __init__(self, name: str = "", *, is_alias: bool = False) -> None:
@@ -36,6 +39,7 @@ class Ledger:
         self._is_alias = is_alias
         self._seen = 0
         self._buffered = 0
+        self.met_deleted = False
         self._most_buffered = -1  # another process may have left rows in the buffer
 
     def wrote(self, rows: int) -> None:

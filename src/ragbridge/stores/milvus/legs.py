@@ -21,6 +21,7 @@ from ragbridge.stores._ranking import best_first
 from ragbridge.stores._requests import Selection
 from ragbridge.stores._scoring import exact, exact_of_bits
 from ragbridge.stores.base import Leg, SimilarityMetric, VectorStoreQuery
+from ragbridge.stores.milvus.answers import Hits, hits_of
 from ragbridge.stores.milvus.capabilities import Engine
 from ragbridge.stores.milvus.collection import Collection
 from ragbridge.stores.milvus.connection import Call
@@ -39,7 +40,6 @@ from ragbridge.stores.milvus.reading import (
 )
 from ragbridge.stores.milvus.rows import Row, packed_bits
 
-Hits: TypeAlias = list[tuple[Row, float]]
 Sought: TypeAlias = Vector | BinaryVector | SparseVector | str
 """What a leg looks for."""
 
@@ -261,7 +261,7 @@ class LegSearch:
                 anns_field=asked["anns_field"],
                 search_params=asked["param"],
                 limit=limit,
-                output_fields=[*fields],
+                output_fields=without_id(fields),
             )
 
         answers = yield from ask(self._scope, sought, limit, call)
@@ -342,18 +342,19 @@ def _answers(
         half = len(sought) // 2
         first = yield from _answers(scope, sought[:half], call)
         return first + (yield from _answers(scope, sought[half:], call))
-    return [*map(_hits, answers)]
+    return [*map(hits_of, answers)]
 
 
 def _answer_in_parts(scope: Scope, call: Call) -> Work[Hits]:
-    hits = _hits((yield from scope.collection.read(call))[0][0])
+    hits = hits_of((yield from scope.collection.read(call))[0][0])
     rows = yield from fetch(scope.collection, [row[ID] for row, _ in hits], scope.fields)
     by_id = {row[ID]: row for row in rows}
     return [(by_id[row[ID]], score) for row, score in hits if row[ID] in by_id]
 
 
-def _hits(answer: Iterable[Mapping[str, Any]]) -> Hits:
-    return [({**hit["entity"], ID: hit["id"]}, hit["distance"]) for hit in answer]
+def without_id(fields: Sequence[str]) -> list[str]:
+    """What to ask a search for: it gives the ids in any case. To ask for nothing is to ask for all."""
+    return [name for name in fields if name != ID] or [ID]
 
 
 def ordered(hits: Hits, top_k: int) -> Hits:

@@ -1,8 +1,10 @@
 """What a query does: searches by one leg or by several, many at once where they agree, and listings."""
 
 from collections import defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from math import inf
 from typing import Any, Final, TypeAlias
 
@@ -10,14 +12,16 @@ from ragbridge._twins import Work, pause
 from ragbridge.stores._ranking import Ranker, RRFRanker, WeightedRanker, best_first, fuse
 from ragbridge.stores._requests import Selection, check_query, leg_limit, score_scale
 from ragbridge.stores.base import Leg, SimilarityMetric, VectorMatch, VectorStoreQuery
+from ragbridge.stores.milvus.answers import Hits
 from ragbridge.stores.milvus.capabilities import Engine
 from ragbridge.stores.milvus.collection import Collection
 from ragbridge.stores.milvus.connection import Call, import_pymilvus
+from ragbridge.stores.milvus.entries import matches_of
 from ragbridge.stores.milvus.expressions import NOTHING
-from ragbridge.stores.milvus.filters import Expression, compile_selection
-from ragbridge.stores.milvus.layout import ID, Layout
+from ragbridge.stores.milvus.filters import Expression, compile_selection, not_deleted
+from ragbridge.stores.milvus.layout import DELETED, ID, Layout
+from ragbridge.stores.milvus.ledger import Ledger
 from ragbridge.stores.milvus.legs import (
-    Hits,
     LegSearch,
     Scope,
     Sought,
@@ -27,9 +31,10 @@ from ragbridge.stores.milvus.legs import (
     ordered,
     request,
     sought_by,
+    without_id,
 )
 from ragbridge.stores.milvus.options import OPTIONS, QueryOptions
-from ragbridge.stores.milvus.rows import FIELDS, decode
+from ragbridge.stores.milvus.rows import FIELDS, Row
 from ragbridge.stores.milvus.tenancy import Tenancy
 
 _NAME: Final = "MilvusVectorStore"
@@ -78,21 +83,51 @@ def query_many(
     for place, each in enumerate(wanted):
         alike[each.key].append(place)
     for places in alike.values():
-        search = _Search(collection, layout, engine, wanted[places[0]])
-        found = yield from search.run([wanted[place].parts for place in places])
-        for place, hits in zip(places, found, strict=True):
+        search = partial(_Search, collection, layout, engine, wanted[places[0]])
+        parts = [wanted[place].parts for place in places]
+        found = yield from _find(search, wanted[places[0]], parts, collection.ledger())
+        for place, hits in zip(places, _unshared(found), strict=True):
             answers[place] = yield from _matches(hits, queries[place].min_score, collection.tenancy)
     return answers
+
+
+def _find(
+    search: "Callable[..., _Search]", wanted: "_Wanted", parts: Sequence[Parts], ledger: Ledger
+) -> Work[list[Hits]]:
+    """The hits for the parts of each query.
+
+    To leave soft-deleted rows out takes an engine as long as any filter, so it is told to only where
+    there are some: as long as none is among the best of all rows, these are the best of the others.
+    """
+    with_deleted = wanted.selection.include_deleted
+    if len(wanted.legs) == 1 and not (with_deleted or ledger.met_deleted):
+        found = yield from search(with_deleted=True).run(parts)
+        if not any(row[DELETED] for hits in found for row, _ in hits):
+            return found
+        ledger.met_deleted = True
+    return (yield from search(with_deleted=with_deleted).run(parts))
+
+
+def _unshared(answers: Sequence[Hits]) -> list[Hits]:
+    """The answers with rows of their own: rows that are scored here may be in several."""
+    if len(answers) == 1:
+        return [*answers]
+    known: set[int] = set()
+    return [[(_own(row, known), score) for row, score in hits] for hits in answers]
+
+
+def _own(row: Row, known: set[int]) -> Row:
+    if id(row) in known:
+        return deepcopy(row)
+    known.add(id(row))
+    return row
 
 
 def _matches(hits: Hits, min_score: float | None, tenancy: Tenancy) -> Work[list[VectorMatch]]:
     found = [hit for hit in hits if min_score is None or hit[1] >= min_score]
     matches: list[VectorMatch] = []
     for start in range(0, len(found), _ROWS_BETWEEN_PAUSES):
-        matches += [
-            VectorMatch(similarity_score=score, **decode(row, tenancy))
-            for row, score in found[start : start + _ROWS_BETWEEN_PAUSES]
-        ]
+        matches += matches_of(found[start : start + _ROWS_BETWEEN_PAUSES], tenancy)
         yield from pause()
     return matches
 
@@ -103,7 +138,7 @@ class _Wanted:
 
     Attributes:
         selection: Which rows.
-        expression: The same for the engine.
+        expression: The same for the engine, and soft-deleted rows in any case.
         top_k: How many.
         fields: What of them.
         legs: The legs to search by.
@@ -140,7 +175,9 @@ class _Wanted:
         parts = tuple(sought_by(leg, query, layout) for leg in query.legs)
         return cls(
             selection=selection,
-            expression=compile_selection(selection, engine, layout.schema.columns_by_key),
+            expression=compile_selection(
+                _everywhere(selection), engine, layout.schema.columns_by_key
+            ),
             top_k=query.top_k,
             fields=(*FIELDS, *layout.schema.vectors) if query.include_embeddings else FIELDS,
             legs=query.legs,
@@ -157,7 +194,8 @@ class _Wanted:
         # Not the filters themselves: where 1 equals True, different ones are equal.
         filters = "" if self.expression.is_exact else repr(self.selection.filters)
         fusion = (self.limits, self.ranker, self.in_engine) if len(self.legs) > 1 else ()
-        wanted = (self.expression, filters, self.top_k, self.fields, self.legs, fusion)
+        rows = (self.expression, self.selection.include_deleted, filters)
+        wanted = (*rows, self.top_k, self.fields, self.legs, fusion)
         return *wanted, self.options.key, self.least
 
     @property
@@ -169,16 +207,22 @@ class _Wanted:
 
 class _Search:
     def __init__(
-        self, collection: Collection, layout: Layout, engine: Engine, wanted: _Wanted
+        self,
+        collection: Collection,
+        layout: Layout,
+        engine: Engine,
+        wanted: _Wanted,
+        *,
+        with_deleted: bool,
     ) -> None:
         self._wanted = wanted
-        options = wanted.options
+        selection, expression, options = wanted.selection, wanted.expression, wanted.options
         self._scope = Scope(
             collection=collection.narrowed(options),
             layout=layout,
             engine=engine,
-            selection=wanted.selection,
-            expression=wanted.expression,
+            selection=_everywhere(selection) if with_deleted else selection,
+            expression=expression if with_deleted else not_deleted(expression),
             fields=wanted.fields,
             search_params=dict.fromkeys(wanted.legs[:1], options.search_params),
             groups=options.group_by is not None and len(wanted.legs) == 1,
@@ -232,11 +276,11 @@ class _Search:
 
         def call(parts: Sequence[Parts], fields: Sequence[str]) -> Call:
             return self._scope.collection.hybrid_search(
-                self._wanted.expression.may,
+                self._scope.expression.may,
                 self._requests(parts),
                 ranker=_engine_ranker(self._wanted.ranker),
                 limit=limit,
-                output_fields=[*fields],
+                output_fields=without_id(fields),
             )
 
         answers = yield from ask(self._scope, parts, limit, call)
@@ -267,6 +311,11 @@ class _Search:
         best = best_first(scores.items(), -1 if groups else top_k, str)
         hits = [(rows[row_id], score) for row_id, score in best]
         return ordered(best_of_each_document(hits), top_k) if groups else hits
+
+
+def _everywhere(selection: Selection) -> Selection:
+    """The same with soft-deleted rows."""
+    return Selection(selection.filters, selection.ids, selection.document_ids, include_deleted=True)
 
 
 def _least(query: VectorStoreQuery, layout: Layout, engine: Engine) -> float | None:

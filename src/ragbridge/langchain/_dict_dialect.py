@@ -64,6 +64,11 @@ def _read_item(key: object, value: object) -> _Condition:
         raise _unknown(key, _GROUPS)
     if isinstance(value, Mapping):
         return _read_operators(key, value)
+    if isinstance(value, list | tuple):
+        raise InvalidFilterError(
+            f"the key {key!r} has a list; write {{'$in': [...]}} for a value that is one of them, or "
+            "{'$contains': ...} for an array that holds one"
+        )
     return MetadataFilter(key, Operator.EQ, value)
 
 

@@ -83,7 +83,9 @@ def known_store(store: object) -> KnownStore | None:
 def call(store: Any, method: str, *args: Any, **kwargs: Any) -> Step[Any]:
     """A step that calls a method of a store, or its async twin; in a thread if it has none."""
     sync = getattr(store, method)
-    twin = getattr(store, f"a{method}", None)
+    # A PGVector is made for one way of calling, and fails in the other.
+    is_async = getattr(store, "async_mode", True)
+    twin = getattr(store, f"a{method}", None) if is_async else None
     return Step(sync, twin or (lambda *a, **k: asyncio.to_thread(sync, *a, **k)), *args, **kwargs)
 
 

@@ -75,7 +75,8 @@ class LangChainVectorStore(WrappedStore):
     text and metadata (a document's id, a place, a soft delete, framework data) has the rest as JSON
     text under the metadata key `_ragbridge`, which is taken out again.
 
-    The store stays its owner's: `close` only ends the use of this object.
+    The store stays its owner's: `close` only ends the use of this object. A `RagbridgeVectorStore` has
+    its core store in `.store`, which knows more of a row than LangChain's documents hold.
 
     Args:
         store: The LangChain store.

@@ -321,6 +321,72 @@ def test_async_calls_use_the_store_s_own_async_methods():
     assert Watched.threads == [threading.main_thread()]
 
 
+def test_a_store_made_for_sync_calls_is_called_so():
+    class OneWay(Unknown):
+        async_mode = False  # as PGVector has it
+
+        async def aadd_documents(self, documents, **kwargs):
+            raise AssertionError("made without async_mode")
+
+    store = LangChainVectorStore(OneWay())
+    assert asyncio.run(store.aadd([entry("a", "apple", None)])) == ["a"]
+
+
+class PGVector(Unknown):
+    """Gives the distances of pgvector's operators, as langchain-postgres does; no server is needed."""
+
+    DISTANCES = {  # noqa: RUF012
+        "cosine": lambda one, other: 1 - one @ other / np.linalg.norm(one) / np.linalg.norm(other),
+        "l2": lambda one, other: np.linalg.norm(one - other),
+        "inner": lambda one, other: -(one @ other),
+    }
+
+    def __init__(self, strategy):
+        super().__init__()
+        self._distance_strategy = strategy
+        self.rows = []
+
+    def add_embeddings(self, texts, embeddings, metadatas=None, ids=None, **kwargs):
+        self.rows += zip(ids, texts, embeddings, metadatas, strict=True)
+
+    def similarity_search_with_score_by_vector(self, embedding, k=4, filter=None):
+        self.asked.append(filter)
+        distance = self.DISTANCES[self._distance_strategy]
+        scored = [
+            (Document(text, id=row_id, metadata=metadata), distance(np.array(vector), embedding))
+            for row_id, text, vector, metadata in self.rows
+        ]
+        return sorted(scored, key=lambda pair: pair[1])[:k]
+
+
+PGVector.__module__ = "langchain_postgres.vectorstores"
+
+
+@pytest.mark.parametrize(
+    ("strategy", "metric", "scores"),
+    [
+        ("cosine", SimilarityMetric.COSINE, [1.0, 0.6]),
+        ("l2", SimilarityMetric.EUCLIDEAN, [1.0, 1 / (1 + np.sqrt(20))]),
+        ("inner", SimilarityMetric.DOT_PRODUCT, [1.0, 3.0]),
+    ],
+)
+def test_scores_of_pgvector(strategy, metric, scores):
+    theirs = PGVector(strategy)
+    store = LangChainVectorStore(theirs)
+    assert store.metric is metric
+    store.add([entry("a"), entry("b", vector=[3.0, 4.0, 0.0, 0.0])])
+    query = VectorStoreQuery(embedding=EAST, filters=where("n") != 1)
+    found = {match.id: match.similarity_score for match in store.query(query)}
+    assert found == pytest.approx(dict(zip("ab", scores, strict=True)))
+    store.query(VectorStoreQuery(embedding=EAST, filters=where("n") == 1))
+    assert theirs.asked == [None, {"n": {"$eq": 1}}]
+
+
+def test_a_store_that_compares_otherwise_is_refused():
+    with pytest.raises(InvalidConfigError, match=r"'hamming'.*cosine"):
+        LangChainVectorStore(PGVector("hamming"))
+
+
 @pytest.mark.parametrize(
     ("wrong", "named"),
     [

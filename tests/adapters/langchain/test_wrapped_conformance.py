@@ -32,6 +32,8 @@ def fewer_examples():
     settings.load_profile(profile)
 
 
+# What a server adds to this is the core's own store, which the suite is run over anyway.
+@pytest.mark.stores("memory", "milvus-lite")
 class TestOverRagbridge(VectorStoreConformance):
     @pytest.fixture
     def vector_store(self, backend):
@@ -39,6 +41,7 @@ class TestOverRagbridge(VectorStoreConformance):
             yield LangChainVectorStore(RagbridgeVectorStore(store))
 
 
+@pytest.mark.stores("memory", "milvus-lite")
 class TestScoresOverRagbridge(ScoreTests):
     @pytest.fixture(params=[SimilarityMetric.EUCLIDEAN, SimilarityMetric.DOT_PRODUCT])
     def vector_store(self, backend, request):

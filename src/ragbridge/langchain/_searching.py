@@ -1,146 +1,209 @@
-"""What LangChain's callers may say beside a query, read for the core."""
+"""The searches of `RagbridgeVectorStore`, each described once for its sync and its async method."""
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
-from math import isfinite
-from typing import Any, Final, Self, TypeVar
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final
 
-import numpy as np
-from langchain_core.documents import Document
+from ragbridge._adapting import diverse
+from ragbridge._twins import Step, Work
+from ragbridge.embeddings import EmbeddingLike, EmbeddingProvider, dense_part
+from ragbridge.errors import InvalidQueryError, UnsupportedQueryError, shorten
+from ragbridge.langchain._arguments import (
+    SearchArguments,
+    check_k,
+    check_lambda_mult,
+    check_score_threshold,
+)
+from ragbridge.retrievers import SearchMode, VectorRetriever, resolve_mode
+from ragbridge.stores.base import Leg, Ranker, VectorMatch, VectorStore, VectorStoreQuery
 
-from ragbridge.embeddings import EmbeddingLike
-from ragbridge.errors import InvalidQueryError, shorten
-from ragbridge.filters import Filter
-from ragbridge.langchain.filters import as_filter
-from ragbridge.retrievers import SearchMode
-from ragbridge.stores.base import DEFAULT_RANKER, Leg, Ranker, VectorStoreQuery
-
-T = TypeVar("T")
-
-_OF_VECTORS: Final = frozenset({"filter", "expr", "ranker", "leg_top_k", "min_score", "options"})
-_OF_TEXTS: Final = _OF_VECTORS | {"search_mode"}
-_ELSEWHERE: Final[Mapping[str, str]] = {
-    "score_threshold": "it goes with similarity_search_with_relevance_scores, and with "
-    "search_type='similarity_score_threshold'",
-    "fetch_k": "it goes with max_marginal_relevance_search, and with search_type='mmr'",
-    "lambda_mult": "it goes with max_marginal_relevance_search, and with search_type='mmr'",
-}
+DEFAULT_K: Final = 4
+DEFAULT_FETCH_K: Final = 20
+DEFAULT_LAMBDA: Final = 0.5
+_SEARCH_TYPES: Final = ("similarity", "similarity_score_threshold", "mmr")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SearchArguments:
-    """The keyword arguments of a search; see `RagbridgeVectorStore`."""
+class Searches:
+    """What can be asked of a core store by text and by vector.
 
-    filters: Filter | None = None
-    search_mode: SearchMode | str | None = None
-    ranker: Ranker = DEFAULT_RANKER
-    leg_top_k: Mapping[Leg, int] | None = None
-    min_score: float | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
+    Args:
+        store: The store.
+        provider: Embeds the queries; None: searches by text are full text.
+        mode: How to search by text, if a call does not say it.
+        ranker: Fuses the legs, if a call does not say it.
+    """
 
-    @classmethod
-    def of_text(
-        cls, given: Mapping[str, Any], search_mode: SearchMode | str | None, ranker: Ranker
-    ) -> Self:
-        """The arguments of a search by text, with the store's own mode and ranker.
+    def __init__(
+        self,
+        store: VectorStore,
+        provider: EmbeddingProvider | None,
+        mode: SearchMode | None,
+        ranker: Ranker,
+    ) -> None:
+        self.store = store
+        self.provider = provider
+        self.mode = mode
+        self.ranker = ranker
+        self._is_asked = False  # what the store can serve
+
+    def retriever(self) -> VectorRetriever:
+        """The core's retriever that searches in the same way."""
+        return self._make_retriever(SearchArguments(search_mode=self.mode, ranker=self.ranker))
+
+    def of_type(
+        self, queries: list[str], search_type: str, given: Mapping[str, Any]
+    ) -> Work[list[list[VectorMatch]]]:
+        """The search that LangChain calls by this name, for many queries.
 
         Raises:
-            InvalidQueryError: an argument is unknown or wrong.
-            InvalidFilterError: the filter has no meaning.
+            InvalidQueryError: another name.
         """
-        return cls._of(given, _OF_TEXTS, {"search_mode": search_mode, "ranker": ranker})
+        arguments = dict(given)
+        k = arguments.pop("k", DEFAULT_K)
+        if check_search_type(search_type) == "similarity":
+            return self.similar(queries, k, arguments)
+        if search_type == "similarity_score_threshold":
+            return self.relevant(queries, k, arguments)
+        fetch_k = arguments.pop("fetch_k", DEFAULT_FETCH_K)
+        lambda_mult = arguments.pop("lambda_mult", DEFAULT_LAMBDA)
+        return self.diverse(queries, k, fetch_k, lambda_mult, arguments)
 
-    @classmethod
-    def of_vector(cls, given: Mapping[str, Any], ranker: Ranker) -> Self:
-        """The arguments of a search by vector; see `of_text`."""
-        return cls._of(given, _OF_VECTORS, {"ranker": ranker})
+    def similar(
+        self, queries: list[str], k: int, given: Mapping[str, Any]
+    ) -> Work[list[list[VectorMatch]]]:
+        """The best matches for each of many queries, with the core's scores."""
+        return (yield from self._ask((yield from self._plan(queries, k, given))))
 
-    @classmethod
-    def _of(cls, given: Mapping[str, Any], known: Collection[str], own: Mapping[str, Any]) -> Self:
-        refuse_unknown(given, known)
-        arguments = {**own, **{name: value for name, value in given.items() if value is not None}}
-        options = dict(_check_mapping(arguments.pop("options", {})))
-        if "expr" in arguments:
-            options["expr"] = arguments.pop("expr")
-        filters = as_filter(arguments.pop("filter", None))
-        return cls(filters=filters, options=options, **arguments)
+    def relevant(
+        self, queries: list[str], k: int, given: Mapping[str, Any]
+    ) -> Work[list[list[VectorMatch]]]:
+        """As `similar`, with relevance instead of similarity scores."""
+        arguments = dict(given)
+        threshold = arguments.pop("score_threshold", None)
+        least = 0.0 if threshold is None else check_score_threshold(threshold)
+        requests = yield from self._plan(queries, k, arguments)
+        for request in requests:
+            if request.legs != (Leg.DENSE,):
+                raise no_relevance(" and ".join(request.legs))
+        found = yield from self._ask(requests)
+        read_metric = partial(getattr, self.store, "metric")  # for which a store may ask its engine
+        metric = yield from Step(read_metric, partial(asyncio.to_thread, read_metric))
+        scored = [
+            [
+                replace(match, similarity_score=metric.relevance(match.similarity_score))
+                for match in each
+            ]
+            for each in found
+        ]
+        return [[match for match in each if match.similarity_score >= least] for each in scored]
 
-    def query(self, embedding: EmbeddingLike, top_k: int) -> VectorStoreQuery:
-        """What a store is asked about a vector."""
-        return VectorStoreQuery(
-            embedding=embedding,
-            top_k=top_k,
-            filters=self.filters,
-            ranker=self.ranker,
-            leg_top_k=self.leg_top_k,
-            min_score=self.min_score,
-            options=self.options,
-        )
+    def diverse(
+        self,
+        queries: list[str],
+        k: int,
+        fetch_k: int,
+        lambda_mult: float,
+        given: Mapping[str, Any],
+    ) -> Work[list[list[VectorMatch]]]:
+        """By maximal marginal relevance, for many queries; one search."""
+        check_lambda_mult(lambda_mult)
+        requests = yield from self._plan(queries, _to_fetch(k, fetch_k), given)
+        return (yield from self._choose(requests, k, lambda_mult))
 
+    def near(
+        self, embedding: EmbeddingLike, k: int, given: Mapping[str, Any]
+    ) -> Work[list[VectorMatch]]:
+        """The best matches for a vector."""
+        return (yield from self._ask([self._plan_near(embedding, check_k(k), given)]))[0]
 
-def refuse_unknown(given: Iterable[str], known: Collection[str]) -> None:
-    """Refuse arguments that would be lost.
+    def diverse_near(
+        self,
+        embedding: EmbeddingLike,
+        k: int,
+        fetch_k: int,
+        lambda_mult: float,
+        given: Mapping[str, Any],
+    ) -> Work[list[VectorMatch]]:
+        """By maximal marginal relevance, for one vector."""
+        check_lambda_mult(lambda_mult)
+        request = self._plan_near(embedding, _to_fetch(k, fetch_k), given)
+        return (yield from self._choose([request], k, lambda_mult))[0]
 
-    Raises:
-        InvalidQueryError: one is not known; the message says which there are.
-    """
-    for name in given:
-        if name not in known:
-            hint = _ELSEWHERE.get(name, f"there are {', '.join(sorted(known)) or 'none'}")
-            raise InvalidQueryError(f"unknown argument {name!r}: {hint}")
-
-
-def check_k(value: object, name: str = "k") -> int:
-    """`value` as a number of documents.
-
-    Raises:
-        InvalidQueryError: no positive integer.
-    """
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
-        raise InvalidQueryError(f"{name} must be a positive integer, not {shorten(value)}")
-    return int(value)
-
-
-def check_score_threshold(value: object) -> float:
-    """`value` as a relevance score.
-
-    Raises:
-        InvalidQueryError: no number from 0 to 1.
-    """
-    number = isinstance(value, int | float | np.floating) and not isinstance(value, bool)
-    if not number or not isfinite(value) or not 0 <= value <= 1:  # type: ignore[arg-type,operator]
-        raise InvalidQueryError(
-            f"score_threshold must be a number from 0 to 1, not {shorten(value)}"
-        )
-    return float(value)  # type: ignore[arg-type]
-
-
-def check_same_length(texts: Collection[Any], **others: Collection[Any] | None) -> None:
-    """Refuse lists that do not go with the texts one by one.
-
-    Raises:
-        InvalidQueryError: one is longer or shorter.
-    """
-    for name, values in others.items():
-        if values is not None and len(values) != len(texts):
-            raise InvalidQueryError(
-                f"{name} must be one for each text, but there are {len(values)} of them and "
-                f"{len(texts)} texts"
+    def _choose(
+        self, requests: list[VectorStoreQuery], k: int, lambda_mult: float
+    ) -> Work[list[list[VectorMatch]]]:
+        wanted = [dense_part(request.embedding) for request in requests]
+        if any(vector is None for vector in wanted):
+            raise UnsupportedQueryError(
+                "maximal marginal relevance compares dense vectors, but the search is by "
+                f"{' and '.join(requests[0].legs)}; use a model and a search_mode that have them"
             )
+        found = yield from self._ask(
+            [replace(request, include_embeddings=True) for request in requests]
+        )
+        return [
+            diverse(matches, vector, top_k=check_k(k), lambda_mult=lambda_mult)
+            for matches, vector in zip(found, wanted, strict=True)
+            if vector is not None
+        ]
+
+    def _plan(
+        self, queries: list[str], k: int, given: Mapping[str, Any]
+    ) -> Work[list[VectorStoreQuery]]:
+        top_k = check_k(k)
+        arguments = SearchArguments.of_text(given, self.mode, self.ranker)
+        make = partial(self._make_retriever, arguments)
+        if self._is_asked:
+            retriever = make()
+        else:  # the first look at what it can serve may wait for its engine
+            retriever = yield from Step(make, partial(asyncio.to_thread, make))
+            self._is_asked = True
+        return (yield from Step(retriever.plan, retriever.aplan, queries, top_k, arguments.filters))
+
+    def _make_retriever(self, arguments: SearchArguments) -> VectorRetriever:
+        return VectorRetriever(
+            self.store,
+            self.provider,
+            mode=resolve_mode(arguments.search_mode, self.provider, "search_mode"),
+            ranker=arguments.ranker,
+            leg_top_k=arguments.leg_top_k,
+            min_score=arguments.min_score,
+            options=arguments.options,
+        )
+
+    def _plan_near(
+        self, embedding: EmbeddingLike, top_k: int, given: Mapping[str, Any]
+    ) -> VectorStoreQuery:
+        if embedding is None:
+            raise InvalidQueryError("embedding must be a vector, not None")
+        return SearchArguments.of_vector(given, self.ranker).query(embedding, top_k)
+
+    def _ask(self, requests: list[VectorStoreQuery]) -> Work[list[list[VectorMatch]]]:
+        return (yield from Step(self.store.query_many, self.store.aquery_many, requests))
 
 
-def check_list(values: Iterable[T], name: str) -> list[T]:
-    """`values` as a list.
+def check_search_type(search_type: object) -> str:
+    """`search_type` as one that LangChain knows.
 
     Raises:
-        InvalidQueryError: one text or document, or nothing that can be gone through.
+        InvalidQueryError: another.
     """
-    if isinstance(values, str | bytes | Mapping | Document) or not isinstance(values, Iterable):
-        raise InvalidQueryError(f"{name} must be a list, not {shorten(values)}")
-    return list(values)
+    if search_type not in _SEARCH_TYPES:
+        raise InvalidQueryError(
+            f"search_type must be one of {', '.join(_SEARCH_TYPES)}, not {shorten(search_type)}"
+        )
+    return str(search_type)
 
 
-def _check_mapping(options: object) -> Mapping[str, Any]:
-    if not isinstance(options, Mapping):
-        raise InvalidQueryError(f"options must be a mapping, not {shorten(options)}")
-    return options
+def _to_fetch(k: int, fetch_k: int) -> int:
+    return max(check_k(k), check_k(fetch_k, "fetch_k"))
+
+
+def no_relevance(kind: str) -> UnsupportedQueryError:
+    """The error for relevance scores of a search that is not by dense vectors alone."""
+    return UnsupportedQueryError(
+        f"relevance scores are for searches by dense vectors, not by {kind}, whose scores have no "
+        "known range; use similarity_search_with_score, or search_mode='dense'"
+    )

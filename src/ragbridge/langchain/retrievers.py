@@ -13,9 +13,9 @@ from ragbridge._twins import Step, Work, arun, run
 from ragbridge.embeddings import EmbeddingProvider
 from ragbridge.errors import InvalidConfigError, shorten
 from ragbridge.filters import Filter, matches
+from ragbridge.langchain._arguments import check_k, refuse_unknown
 from ragbridge.langchain._batching import BatchedRetriever
 from ragbridge.langchain._packing import unpack
-from ragbridge.langchain._searching import check_k, refuse_unknown
 from ragbridge.langchain.documents import to_langchain_document
 from ragbridge.langchain.embeddings import as_embedding_provider, as_langchain_embeddings
 from ragbridge.langchain.filters import as_filter

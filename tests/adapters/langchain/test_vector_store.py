@@ -210,7 +210,7 @@ def test_a_document_that_cannot_be_stored_is_named(recorded):
     with pytest.raises(InvalidDocumentError, match=r"texts\[0\]"):
         recorded.add_texts([3])
     assert recorded.store.named("add") == []
-    assert recorded._provider.batches == [4]  # nor was anything embedded
+    assert recorded.embeddings.provider.batches == [4]  # nor was anything embedded
 
 
 # --- making
@@ -309,6 +309,8 @@ async def test_delete_needs_to_know_what(filled):
             filled.delete(**wrong)
         with pytest.raises(InvalidQueryError, match=r"clear\(\) empties"):
             await filled.adelete(**wrong)
+    with pytest.raises(InvalidQueryError, match="ids must be a non-empty string"):
+        filled.delete("")
     with pytest.raises(InvalidQueryError, match="unknown argument 'expr': there are filter, ids"):
         filled.delete(expr="place > 1")
     assert filled.store.count() == 4
@@ -555,13 +557,20 @@ def test_relevance_of_binary_vectors():
 
 
 def test_mmr_is_one_search_and_one_embedding(recorded):
-    provider = recorded._provider
+    provider = recorded.embeddings.provider
     recorded.max_marginal_relevance_search("brewed tea", k=2, fetch_k=3, lambda_mult=0.3)
     ((query,),) = recorded.store.named("query_many")
     assert (query.top_k, query.include_embeddings) == (3, True)
     assert provider.query_batches == [["brewed tea"]]
     recorded.max_marginal_relevance_search_by_vector(np.ones(64), k=2, fetch_k=1)
     assert [query.top_k for (query,) in recorded.store.named("query_many")] == [3, 2]
+
+
+def test_a_wrong_argument_costs_no_embedding(recorded):
+    for wrong in ({"lambda_mult": 2}, {"k": 0}, {"filter": 3}, {"expr": 3, "magic": 1}):
+        with pytest.raises(ValueError, match=next(reversed(wrong))):
+            recorded.max_marginal_relevance_search("tea", **wrong)
+    assert recorded.embeddings.provider.query_batches == []
 
 
 def test_mmr_prefers_what_is_different(store):

@@ -1,7 +1,7 @@
 """LlamaIndex's vector stores as core stores."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from math import inf
@@ -17,13 +17,13 @@ from llama_index.core.vector_stores.types import MetadataFilters as LlamaIndexFi
 from llama_index.core.vector_stores.types import VectorStoreQuery as LlamaIndexQuery
 from llama_index.core.vector_stores.types import VectorStoreQueryMode as Mode
 
-from ragbridge._twins import Step, Work, arun, run
+from ragbridge._twins import Step, Work
+from ragbridge._wrapped_store import WrappedStore
 from ragbridge.embeddings import dense_part
 from ragbridge.errors import (
     InvalidConfigError,
     InvalidEmbeddingError,
     RagbridgeError,
-    StoreClosedError,
     UnsupportedFilterError,
     UnsupportedQueryError,
     VectorStoreError,
@@ -50,9 +50,7 @@ from ragbridge.stores.base import (
     SimilarityMetric,
     VectorEntry,
     VectorMatch,
-    VectorStore,
     VectorStoreQuery,
-    check_batch_size,
 )
 
 __all__ = ["LlamaIndexVectorStore"]
@@ -64,7 +62,7 @@ _GROWTH: Final = 4
 _FULL_TEXT: Final = Capability.FULL_TEXT
 
 
-class LlamaIndexVectorStore(VectorStore):
+class LlamaIndexVectorStore(WrappedStore):
     """A LlamaIndex vector store as a core store.
 
     Serves dense queries, and full-text ones where the wrapped store does. Filters mean what
@@ -74,8 +72,10 @@ class LlamaIndexVectorStore(VectorStore):
     LlamaIndex's interface has its limits. Reading, counting and deleting by filter read all nodes that
     may be selected, since it has no paging; where the wrapped store cannot give its nodes back, or
     their vectors where those are asked for, an UnsupportedQueryError says so. Soft-deleted rows are
-    hidden here, but not from others who read the wrapped store. What a node cannot say of a row is kept
-    in its metadata, under `_ragbridge`.
+    hidden here, but not from others who read the wrapped store. Nodes carry one dense vector each, so
+    rows with others are refused; what else a node cannot say of a row is kept in its metadata, under
+    `_ragbridge`. Adding replaces rows where the wrapped store's `add` does; a store that gives its
+    nodes other ids is refused. What it raises comes as a VectorStoreError, with the cause chained.
 
     A store that keeps no text (`stores_text` is false, as with `SimpleVectorStore`) is used with a
     document store, which keeps its nodes: the docstore of an existing index, or a new one. Calls of
@@ -118,160 +118,16 @@ class LlamaIndexVectorStore(VectorStore):
         self.native_filters = ours is not None if native_filters is None else native_filters
         self.to_score = to_score
         self._shape: VectorShape | None = None
-        self._closed = False
         self._turns: AbstractContextManager[Any] = nullcontext() if self._kept is None else Lock()
 
-    def add(self, entries: Sequence[VectorEntry]) -> list[str]:
-        """See `VectorStore.add`; an upsert as far as the wrapped store's `add` is one.
-
-        Raises:
-            InvalidEmbeddingError: see there; also a row with another vector than a dense one.
-            VectorStoreError: the wrapped store failed, or gives its nodes other ids.
-        """
-        return self._do(self._add(entries))
-
-    def query(self, query: VectorStoreQuery) -> list[VectorMatch]:
-        """See `VectorStore.query`."""
-        return self._do(self._query_many([query]))[0]
-
-    def query_many(self, queries: Sequence[VectorStoreQuery]) -> list[list[VectorMatch]]:
-        """See `VectorStore.query_many`; one after the other."""
-        return self._do(self._query_many(queries))
-
-    def get(self, ids: Sequence[str], *, include_deleted: bool = False) -> list[VectorEntry]:
-        """See `VectorStore.get`."""
-        return self._do(self._get(ids, include_deleted))
-
-    def scan(
-        self,
-        filters: Filter | None = None,
-        *,
-        ids: Sequence[str] | None = None,
-        document_ids: Sequence[str] | None = None,
-        batch_size: int = 1000,
-        include_embeddings: bool = True,
-        include_deleted: bool = False,
-    ) -> Iterator[VectorEntry]:
-        """See `VectorStore.scan`; all rows are read at once."""
-        check_batch_size(batch_size)
-        selection = Selection.of(filters, ids, document_ids, include_deleted=include_deleted)
-        return iter(self._do(self._read(selection, include_embeddings)))
-
-    def delete(self, ids: str | Sequence[str], *, missing_ok: bool = True) -> None:
-        """See `VectorStore.delete`."""
-        self._do(self._delete(ids, missing_ok))
-
-    def delete_by_filter(
-        self,
-        filters: Filter | None = None,
-        *,
-        ids: Sequence[str] | None = None,
-        document_ids: Sequence[str] | None = None,
-    ) -> int:
-        """See `VectorStore.delete_by_filter`."""
-        return self._do(self._delete_selected(Selection.for_delete(filters, ids, document_ids)))
-
-    def count(
-        self,
-        filters: Filter | None = None,
-        *,
-        ids: Sequence[str] | None = None,
-        document_ids: Sequence[str] | None = None,
-        include_deleted: bool = False,
-    ) -> int:
-        """See `VectorStore.count`."""
-        selection = Selection.of(filters, ids, document_ids, include_deleted=include_deleted)
-        return len(self._do(self._read(selection, False)))
-
-    def clear(self) -> None:
-        """See `VectorStore.clear`."""
-        self._do(self._clear())
-
-    def close(self) -> None:
-        """See `VectorStore.close`; the wrapped store stays open."""
-        self._closed = True
-
-    async def aadd(self, entries: Sequence[VectorEntry]) -> list[str]:
-        """Async twin of `add`."""
-        return await self._ado(self._add(entries))
-
-    async def aquery(self, query: VectorStoreQuery) -> list[VectorMatch]:
-        """Async twin of `query`."""
-        return (await self._ado(self._query_many([query])))[0]
-
-    async def aquery_many(self, queries: Sequence[VectorStoreQuery]) -> list[list[VectorMatch]]:
-        """Async twin of `query_many`."""
-        return await self._ado(self._query_many(queries))
-
-    async def aget(self, ids: Sequence[str], *, include_deleted: bool = False) -> list[VectorEntry]:
-        """Async twin of `get`."""
-        return await self._ado(self._get(ids, include_deleted))
-
-    async def ascan(
-        self,
-        filters: Filter | None = None,
-        *,
-        ids: Sequence[str] | None = None,
-        document_ids: Sequence[str] | None = None,
-        batch_size: int = 1000,
-        include_embeddings: bool = True,
-        include_deleted: bool = False,
-    ) -> AsyncIterator[VectorEntry]:
-        """Async twin of `scan`."""
-        check_batch_size(batch_size)
-        selection = Selection.of(filters, ids, document_ids, include_deleted=include_deleted)
-        for entry in await self._ado(self._read(selection, include_embeddings)):
-            yield entry
-
-    async def adelete(self, ids: str | Sequence[str], *, missing_ok: bool = True) -> None:
-        """Async twin of `delete`."""
-        await self._ado(self._delete(ids, missing_ok))
-
-    async def adelete_by_filter(
-        self,
-        filters: Filter | None = None,
-        *,
-        ids: Sequence[str] | None = None,
-        document_ids: Sequence[str] | None = None,
-    ) -> int:
-        """Async twin of `delete_by_filter`."""
-        selection = Selection.for_delete(filters, ids, document_ids)
-        return await self._ado(self._delete_selected(selection))
-
-    async def acount(
-        self,
-        filters: Filter | None = None,
-        *,
-        ids: Sequence[str] | None = None,
-        document_ids: Sequence[str] | None = None,
-        include_deleted: bool = False,
-    ) -> int:
-        """Async twin of `count`."""
-        selection = Selection.of(filters, ids, document_ids, include_deleted=include_deleted)
-        return len(await self._ado(self._read(selection, False)))
-
-    async def aclear(self) -> None:
-        """Async twin of `clear`."""
-        await self._ado(self._clear())
-
-    async def aclose(self) -> None:
-        """Async twin of `close`."""
-        self.close()
-
     def _do(self, work: Work[T]) -> T:
-        self._check_open()
         with self._turns:
-            return run(work)
+            return super()._do(work)
 
     async def _ado(self, work: Work[T]) -> T:
-        if self._kept is not None or not _is_async(self.llama_index_store):
-            return await asyncio.to_thread(self._do, work)
-        self._check_open()
-        return await arun(work)
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise StoreClosedError(f"this store over {self._name} was closed; make a new one")
+        if self._kept is None and _is_async(self.llama_index_store):
+            return await super()._ado(work)
+        return await asyncio.to_thread(self._do, work)
 
     @property
     def _name(self) -> str:
@@ -319,7 +175,7 @@ class LlamaIndexVectorStore(VectorStore):
         if query.legs:
             found = yield from self._search(query, selection)
         else:
-            rows = yield from self._read(selection, query.include_embeddings)
+            rows = yield from self._select(selection, query.include_embeddings)
             found = [_match(row, 0.0) for row in rows]
         found.sort(key=lambda match: (-match.similarity_score, str(match.id)))
         if query.min_score is not None:
@@ -359,7 +215,7 @@ class LlamaIndexVectorStore(VectorStore):
             asked.filters = _sayable(selection.filters)
             asked.doc_ids = list(selection.document_ids or ()) or None
         elif self._kept is not None and _restricts(selection):
-            rows = yield from self._read(selection, False)
+            rows = yield from self._select(selection)
             asked.node_ids = [str(row.id) for row in rows]
         return asked
 
@@ -379,17 +235,19 @@ class LlamaIndexVectorStore(VectorStore):
         if all(match.embedding is not None for match in found):
             return found
         ids = tuple(str(match.id) for match in found)
-        rows = yield from self._read(Selection(ids=ids, include_deleted=True), True)
+        rows = yield from self._select(Selection(ids=ids, include_deleted=True), True)
         vectors = {row.id: row.embedding for row in rows}
         return [replace(match, embedding=vectors[match.id]) for match in found]
 
     def _get(self, ids: Sequence[str], include_deleted: bool) -> Work[list[VectorEntry]]:
         given = check_get_ids(ids)
-        rows = yield from self._read(Selection(ids=given, include_deleted=include_deleted), True)
+        rows = yield from self._select(Selection(ids=given, include_deleted=include_deleted), True)
         by_id = {row.id: row for row in rows}
         return [by_id[row_id] for row_id in given if row_id in by_id]
 
-    def _read(self, selection: Selection, include_embeddings: bool) -> Work[list[VectorEntry]]:
+    def _select(
+        self, selection: Selection, include_embeddings: bool = False
+    ) -> Work[list[VectorEntry]]:
         if selection.is_empty:
             return []
         nodes: Sequence[BaseNode]
@@ -413,14 +271,14 @@ class LlamaIndexVectorStore(VectorStore):
     def _delete(self, ids: str | Sequence[str], missing_ok: bool) -> Work[None]:
         given = check_delete_ids(ids)
         if not missing_ok:
-            rows = yield from self._read(Selection(ids=given, include_deleted=True), False)
+            rows = yield from self._select(Selection(ids=given, include_deleted=True))
             unknown = set(given) - {row.id for row in rows}
             if unknown:
                 raise not_found(unknown)
         yield from self._remove(given)
 
     def _delete_selected(self, selection: Selection) -> Work[int]:
-        rows = yield from self._read(selection, False)
+        rows = yield from self._select(selection)
         yield from self._remove([str(row.id) for row in rows])
         return len(rows)
 

@@ -155,3 +155,22 @@ def test_partitions(make_store):
     assert every.count() == 3
     old.clear()
     assert [store.count() for store in (news, old, every)] == [2, 0, 2]
+
+
+@pytest.mark.stores("milvus")
+def test_an_id_is_unique_in_the_store_that_sees_all_partitions(make_store):
+    """Also where that store was in use before there were any."""
+    every = make_store()
+    every.add([make_entry("0", EAST, text="every")])
+    news = make_store(collection_name=every.collection_name, partition="news")
+    news.add([make_entry(str(n), EAST, text="news") for n in range(3)])
+    assert [store.count() for store in (news, every)] == [3, 3]
+    every.add([make_entry("1", EAST, text="moved")])
+    assert [store.count() for store in (news, every)] == [2, 3]
+    assert {row.id: row.chunk.content for row in every.scan()} == {
+        "0": "news", "1": "moved", "2": "news",
+    }  # fmt: skip
+    every.delete("2")
+    assert ids_of(news.scan()) == ["0"]
+    every.clear()
+    assert [store.count() for store in (news, every)] == [0, 0]

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
+from dataclasses import dataclass, replace
+from time import monotonic
 from typing import Any, Final, TypeVar
 
 from ragbridge._twins import Work
@@ -24,7 +26,7 @@ from ragbridge.stores.milvus.layout import (
     read_layout,
     read_schema,
 )
-from ragbridge.stores.milvus.ledger import Ledger
+from ragbridge.stores.milvus.ledger import Ledger, note_partition, partitions_made
 from ragbridge.stores.milvus.options import QueryOptions
 from ragbridge.stores.milvus.packing import RowData, Rows
 from ragbridge.stores.milvus.tenancy import Tenancy
@@ -33,6 +35,20 @@ T = TypeVar("T")
 
 _ALONE: Final = Tenancy()
 _DEFAULT_PARTITION: Final = "_default"
+_PARTITIONS_LAST: Final = 1.0
+"""Seconds for which other processes are trusted to make no partition; asking takes milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Partitions:
+    """The partitions that a collection had, how many this process had made then, and when it was."""
+
+    made: int = -1
+    looked_at: float = 0.0
+    names: tuple[str, ...] = ()
+
+    def may_have_changed(self) -> bool:
+        return self.made != partitions_made() or monotonic() - self.looked_at > _PARTITIONS_LAST
 
 
 class Collection:
@@ -61,7 +77,8 @@ class Collection:
         self._layout: Layout | None = None
         self._real_name = name
         self._partition_is_there = False
-        self._is_partitioned = False
+        self._takes_partitions = False
+        self._partitions = _Partitions()
         self._level = connection.config.consistency_level
         self._restriction = tenancy.restriction
         self._where_to_read = tenancy.where_to_read
@@ -255,16 +272,20 @@ class Collection:
         try:
             call = self._call("create_partition", partition_name=self.tenancy.partition)
             yield from self._ask(call)
+            note_partition()
         except VectorStoreError:  # another store may have made it in the meantime
             if not (yield from self._has_own_partition()):
                 raise
 
     def other_partitions(self) -> Work[list[str]]:
         """The partitions that the open collection has apart from that which is written to."""
-        if not self._is_partitioned:
+        if not self._takes_partitions:
             return []
-        written = self.tenancy.partition or _DEFAULT_PARTITION
-        names = yield from self._ask(self._call("list_partitions"))
+        if self._partitions.may_have_changed():
+            found = _Partitions(partitions_made(), monotonic())
+            names = yield from self._ask(self._call("list_partitions"))
+            self._partitions = replace(found, names=tuple(names))
+        written, names = self.tenancy.partition or _DEFAULT_PARTITION, self._partitions.names
         return [name for name in names if name != written] if written in names else []
 
     def recovering(self, make: Callable[[], Work[T]]) -> Work[T]:
@@ -274,6 +295,7 @@ class Collection:
         except CollectionMissingError:
             self._layout = None
             self._partition_is_there = False
+            self._partitions = _Partitions()
         except CollectionNotLoadedError:
             yield from self._ask(self._call("load_collection"))
         return (yield from make())
@@ -295,17 +317,12 @@ class Collection:
             self._partition_is_there = bool((yield from self._ask(call)))
         return name is None or self._partition_is_there
 
-    def _is_partitioned_by_name(self, description: Mapping[str, Any]) -> bool:
-        """Whether rows may lie in several partitions that somebody chose."""
-        is_by_key = any(field.get("is_partition_key") for field in description["fields"])
-        several = self.tenancy.partition is not None or description.get("num_partitions", 1) > 1
-        return several and not is_by_key and self._engine is not None and self._engine.partitions
-
     def _make_ready(self) -> Work[None]:
         description = yield from self._ask(self._call("describe_collection"))
         self._real_name = str(description["collection_name"])
-        self._is_partitioned = self._is_partitioned_by_name(description)
         engine = yield from self.engine()
+        is_by_key = any(field.get("is_partition_key") for field in description["fields"])
+        self._takes_partitions = engine.partitions and not is_by_key
         layout = self._plan.layout(read_schema(self.name, description), engine)
         yield from self._make_indexes(layout, engine)
         if layout.index is not None:

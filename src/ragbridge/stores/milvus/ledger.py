@@ -1,4 +1,4 @@
-"""What this process has written to collections, and what its reads have seen of it."""
+"""What this process has written to collections and made in them, and what its reads have seen of it."""
 
 import threading
 from collections import Counter
@@ -17,6 +17,7 @@ _LEDGERS: dict[tuple[CollectionKey, bool], "Ledger"] = {}
 _WRITES: Counter[str] = Counter()
 _ANYWHERE: Final = "*"
 _THROUGH_ALIASES: Final = "?"
+_PARTITIONS_MADE: Final = "+"
 
 
 class Ledger:
@@ -81,6 +82,18 @@ class Ledger:
         if self._is_alias:
             return _WRITES[_ANYWHERE]
         return _WRITES[self._name] + _WRITES[_THROUGH_ALIASES]
+
+
+def note_partition() -> None:
+    """Note that a partition was made, in whichever collection."""
+    with _LOCK:
+        _WRITES[_PARTITIONS_MADE] += 1
+
+
+def partitions_made() -> int:
+    """How many partitions this process has made."""
+    with _LOCK:
+        return _WRITES[_PARTITIONS_MADE]
 
 
 def ledger_of(key: CollectionKey, *, is_alias: bool = False) -> Ledger:

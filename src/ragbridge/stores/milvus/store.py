@@ -77,8 +77,9 @@ class MilvusVectorStore(VectorStore):
         tenant: Whose rows these are. The store sees, counts and changes this tenant's alone, whose ids
             may be equal to another's. The collection must have been made with a tenant.
         partition: Where rows are written; only those are seen, counted and changed. A row that is
-            added moves there, if it was elsewhere. A store without one sees all partitions. Servers
-            only.
+            added moves there, if it was elsewhere. A store without one sees all partitions, and what
+            it adds moves to the default one; a partition that another process made is noticed within
+            a second. Servers only.
         consistency_level: "Strong", "Session", "Bounded" or "Eventually", for reads that need not
             see all that this process wrote, or that must see what others wrote.
         timeout: Seconds for one request.

@@ -17,20 +17,16 @@ def lists_of_vectors() -> list[list[float]]:
 
 
 def nodes_of(vectors: Sequence[list[float]]) -> list[TextNode]:
-    """Nodes as node parsers make them, ten of each document."""
-    sources = [
-        Document(
-            id_=f"document-{row}", text=text_of(row), metadata=metadata_of(row)
-        ).as_related_node_info()
-        for row in range(0, len(vectors), 10)
-    ]
-    return [
-        TextNode(
-            id_=f"row-{row}",
-            text=text_of(row),
-            metadata=metadata_of(row),
-            embedding=vector,
-            relationships={NodeRelationship.SOURCE: sources[row // 10]},
-        )
-        for row, vector in enumerate(vectors)
-    ]
+    """Nodes as node parsers make them: each has its document's metadata, and knows its document."""
+    return [_node(row, vector) for row, vector in enumerate(vectors)]
+
+
+def _node(row: int, vector: list[float]) -> TextNode:
+    document = Document(id_=f"document-{row}", text=text_of(row), metadata=metadata_of(row))
+    return TextNode(
+        id_=f"row-{row}",
+        text=document.text,
+        metadata={**document.metadata},
+        embedding=vector,
+        relationships={NodeRelationship.SOURCE: document.as_related_node_info()},
+    )

@@ -46,6 +46,7 @@ _OWN: Final = frozenset({"id_", "embedding", "metadata", "text", "start_char_idx
 """Fields that a row has itself."""
 _RELATIONSHIPS: Final = {relation: relation.name.lower() for relation in NodeRelationship}
 _OBJECT_TYPES: Final = frozenset(kind.value for kind in ObjectType)
+_CHUNK_DEFAULTS: Final[dict[str, Any]] = dict(TextChunk(content=""))
 _MEDIA: Final = ("image", "audio", "video")
 
 
@@ -138,7 +139,7 @@ def _draft(node: BaseNode, vector: Vector) -> VectorEntry:
     return VectorEntry.unchecked(
         id=node.id_,
         embedding=vector,
-        chunk=TextChunk.model_construct(None, **_chunk_fields(node)),
+        chunk=TextChunk.model_construct(None, **_CHUNK_DEFAULTS | _chunk_fields(node)),
         framework_data={_KEY: described} if described else {},
     )
 

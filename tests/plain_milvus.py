@@ -66,7 +66,8 @@ class Plain:
             self.client.upsert(self.name, self.rows[start : start + BATCH])
 
     def search(self, vector, filter=""):
-        return self.client.search(
+        """What is found, and read: pymilvus decodes JSON only when somebody looks at it."""
+        (found,) = self.client.search(
             self.name,
             data=[vector],
             filter=filter,
@@ -74,6 +75,7 @@ class Plain:
             output_fields=READ,
             search_params=SEARCH,
         )
+        return [(hit["id"], hit["distance"], hit["entity"]) for hit in found]
 
 
 def queries():

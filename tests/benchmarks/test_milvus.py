@@ -34,7 +34,14 @@ def store(make_store, entries):
     store = make_store()
     store.add(entries)
     store.count()
+    load_anew(store)
     return store
+
+
+def load_anew(store):
+    """Have the index built now: after a flush, Milvus Lite builds it when it finds the time."""
+    store.client.release_collection(store.collection_name)
+    store.client.load_collection(store.collection_name)
 
 
 @BOTH
@@ -51,7 +58,11 @@ def test_ingest(benchmark, client, vectors, make_store, entries):
 
 
 @BOTH
-@pytest.mark.xfail(reason="1.1 to 1.9 so far: checks, and more fields that are read", strict=False)
+@pytest.mark.xfail(
+    reason="1.1 to 1.35 so far: of what comes on top, which is some 0.4 ms, a third is four more fields "
+    "that are read, a third makes the call, and a third makes checked matches of the rows",
+    strict=False,
+)
 def test_query(benchmark, plain, store):
     asked = queries()
     figures = ratio_to(
@@ -79,7 +90,10 @@ def test_filter_on_an_undeclared_key(benchmark, plain, store):
 
 
 @pytest.mark.stores("milvus-lite")
-@pytest.mark.xfail(reason="1.3 so far: more fields that are read", strict=False)
+@pytest.mark.xfail(
+    reason="1.15 to 1.25 so far: Milvus Lite decodes all shadow keys of the rows that it finds, twice",
+    strict=False,
+)
 def test_filter_on_a_declared_key(benchmark, client, vectors, make_store, entries):
     plain, store = (
         Plain(client, vectors, category=str),
@@ -89,6 +103,7 @@ def test_filter_on_a_declared_key(benchmark, client, vectors, make_store, entrie
     client.flush(plain.name)
     store.add(entries)
     store.count()
+    load_anew(store)
     asked = queries()
     condition = where("category") == "category 3"
     figures = ratio_to(

@@ -70,25 +70,33 @@ def query_many(
         )
     options = [QueryOptions.of(query.options) for query in queries]
     for query, chosen in zip(queries, options, strict=True):
-        yield from collection.check_options(chosen, query.legs)
+        if query.options:
+            yield from collection.check_options(chosen, query.legs)
     answers: list[list[VectorMatch]] = [[] for _ in queries]
     if layout is None:
         return answers
     engine = yield from collection.engine()
-    alike: defaultdict[Hashable, list[int]] = defaultdict(list)
     wanted = [
         _Wanted.of(query, chosen, collection.tenancy, layout, engine)
         for query, chosen in zip(queries, options, strict=True)
     ]
-    for place, each in enumerate(wanted):
-        alike[each.key].append(place)
-    for places in alike.values():
+    for places in _alike(wanted):
         search = partial(_Search, collection, layout, engine, wanted[places[0]])
         parts = [wanted[place].parts for place in places]
         found = yield from _find(search, wanted[places[0]], parts, collection.ledger())
         for place, hits in zip(places, _unshared(found), strict=True):
             answers[place] = yield from _matches(hits, queries[place].min_score, collection.tenancy)
     return answers
+
+
+def _alike(wanted: Sequence["_Wanted"]) -> list[list[int]]:
+    """The places of those that want the same of different parts, together."""
+    if len(wanted) == 1:
+        return [[0]]
+    places: defaultdict[Hashable, list[int]] = defaultdict(list)
+    for place, each in enumerate(wanted):
+        places[each.key].append(place)
+    return [*places.values()]
 
 
 def _find(

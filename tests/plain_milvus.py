@@ -32,7 +32,7 @@ def metadata_of(row):
 class Plain:
     """A collection as one would make it with pymilvus."""
 
-    def __init__(self, client, vectors, **columns):
+    def __init__(self, client, vectors, *, full_text=False, **columns):
         from pymilvus import DataType
 
         self.client, self.name = client, f"plain_{uuid4().hex}"
@@ -45,7 +45,7 @@ class Plain:
         schema = client.create_schema(auto_id=False)
         schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=512)
         schema.add_field("vector", DataType.FLOAT_VECTOR, dim=DIMENSION)
-        schema.add_field("content", DataType.VARCHAR, max_length=65_535)
+        schema.add_field("content", DataType.VARCHAR, max_length=65_535, enable_analyzer=full_text)
         schema.add_field("metadata", DataType.JSON)
         indexes = client.prepare_index_params()
         indexes.add_index(
@@ -54,6 +54,8 @@ class Plain:
             metric_type="COSINE",
             params={"M": 16, "efConstruction": 200},
         )
+        if full_text:
+            _add_bm25(schema, indexes)
         for name in columns:
             schema.add_field(name, DataType.VARCHAR, max_length=512)
             indexes.add_index(name, index_type="INVERTED")
@@ -76,6 +78,21 @@ class Plain:
             search_params=SEARCH,
         )
         return [(hit["id"], hit["distance"], hit["entity"]) for hit in found]
+
+
+def _add_bm25(schema, indexes):
+    from pymilvus import DataType, Function, FunctionType
+
+    schema.add_field("bm25", DataType.SPARSE_FLOAT_VECTOR)
+    schema.add_function(
+        Function(
+            name="bm25",
+            function_type=FunctionType.BM25,
+            input_field_names=["content"],
+            output_field_names=["bm25"],
+        )
+    )
+    indexes.add_index("bm25", index_type="SPARSE_INVERTED_INDEX", metric_type="BM25")
 
 
 def queries():

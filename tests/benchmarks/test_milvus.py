@@ -1,10 +1,12 @@
 """Milvus stores against plain pymilvus, on Milvus Lite and on a server.
 
-10,000 rows of 384 float32, HNSW, cosine, k = 10, without full text; run with
+10,000 rows of 384 float32, HNSW, cosine, k = 10, without full text unless it is named; run with
 `pytest tests/benchmarks/test_milvus.py --benchmark-only -s`. The baseline upserts the same ids, vectors,
 texts and metadata, in requests of the same size, and reads texts and metadata. Every bound is on a ratio
 to a baseline of the same run.
 """
+
+from time import process_time
 
 import pytest
 
@@ -13,6 +15,7 @@ from plain_milvus import BATCH, Plain, metadata_of, queries, text_of
 from ragbridge.documents import TextChunk
 from ragbridge.filters import where
 from ragbridge.stores.base import VectorEntry, VectorStoreQuery
+from ragbridge.stores.milvus import FullTextOptions
 
 BOTH = pytest.mark.stores("milvus-lite", "milvus")
 
@@ -44,17 +47,47 @@ def load_anew(store):
     store.client.load_collection(store.collection_name)
 
 
-@BOTH
-@pytest.mark.xfail(
-    reason="0.5 to 0.75 so far: pymilvus packs rows in Python, field by field", strict=False
-)
+@pytest.mark.stores("milvus-lite")
 def test_ingest(benchmark, client, vectors, make_store, entries):
+    speed = speed_of_ingest(benchmark, Plain(client, vectors), make_store(), entries)
+    assert speed >= 0.9
+
+
+@pytest.mark.stores("milvus")
+@pytest.mark.xfail(
+    reason="0.5 to 1.1 on a busy machine: the server writes eight fields where plain rows have four",
+    strict=False,
+)
+def test_ingest_into_a_server(benchmark, client, vectors, make_store, entries):
+    speed = speed_of_ingest(benchmark, Plain(client, vectors), make_store(), entries)
+    assert speed >= 0.9
+
+
+@pytest.mark.stores("milvus")
+def test_what_this_process_works_for_an_ingest(benchmark, client, vectors, make_store, entries):
+    """Half of what pymilvus does, checks included; the rest of the time is the server's."""
     plain, store = Plain(client, vectors), make_store()
+    speed = speed_of_ingest(benchmark, plain, store, entries, rounds=4, clock=process_time)
+    assert speed >= 1.25
+
+
+@pytest.mark.stores("milvus-lite")
+@pytest.mark.parametrize(("words", "bound"), [("plain", 0.85), ("english", 0.75)])
+def test_ingest_with_full_text(benchmark, client, vectors, make_store, entries, words, bound):
+    """English words are stemmed by ragbridge into a field of their own, as Milvus Lite cannot."""
+    options = {"stop_words": "english", "stemmer": "porter"} if words == "english" else {}
+    store = make_store(full_text=FullTextOptions(**options))
+    plain = Plain(client, vectors, full_text=True)
+    assert speed_of_ingest(benchmark, plain, store, entries) >= bound
+
+
+def speed_of_ingest(benchmark, plain, store, entries, *, rounds=8, **how):
+    """How many times as fast the store takes the entries."""
     store.add(entries[:1])
-    figures = ratio_to(plain.fill, lambda: store.add(entries), rounds=9, collect=True)
+    figures = ratio_to(plain.fill, lambda: store.add(entries), rounds=rounds, collect=True, **how)
     record(benchmark, **figures, speed=1 / figures["ratio"])
     benchmark.pedantic(lambda: store.add(entries[:BATCH]), rounds=1)
-    assert 1 / figures["ratio"] >= 0.9
+    return 1 / figures["ratio"]
 
 
 @BOTH

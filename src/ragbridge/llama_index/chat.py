@@ -1,7 +1,8 @@
 """Chat models: the core's providers as LlamaIndex's LLMs, and LlamaIndex's LLMs as the core's."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from inspect import signature
+from typing import Any, Final, NamedTuple, TypeVar, cast
 
 from llama_index.core.base.llms.types import (
     ChatMessage,
@@ -39,6 +40,8 @@ from ragbridge.retrievers import check_kind
 
 __all__ = ["LlamaIndexModelProvider", "RagbridgeLLM"]
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 
 class _Request(NamedTuple):
     """What a core provider is asked."""
@@ -50,6 +53,19 @@ class _Request(NamedTuple):
 
 
 _KEYWORDS: Final = ("tools", "stop", "tool_required")
+
+
+def _observed(callback: Callable[[], Callable[..., Any]]) -> Callable[[F], F]:
+    """LlamaIndex's callbacks around a method, which keeps its signature and its docstring."""
+
+    def decorate(method: F) -> F:
+        known = signature(method)  # before the callback makes it unreadable
+        observed = callback()(method)
+        observed.__doc__ = method.__doc__
+        observed.__signature__ = known
+        return cast("F", observed)
+
+    return decorate
 
 
 class RagbridgeLLM(FunctionCallingLLM):
@@ -116,7 +132,7 @@ class RagbridgeLLM(FunctionCallingLLM):
             model_name=self.model_name,
         )
 
-    @llm_chat_callback()
+    @_observed(llm_chat_callback)
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """The model's answer.
 
@@ -130,12 +146,12 @@ class RagbridgeLLM(FunctionCallingLLM):
         """
         return run(self._answer(_request(messages, kwargs)))
 
-    @llm_chat_callback()
+    @_observed(llm_chat_callback)
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """Async twin of `chat`."""
         return await arun(self._answer(_request(messages, kwargs)))
 
-    @llm_chat_callback()
+    @_observed(llm_chat_callback)
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
         """The answer of `chat`, in one piece."""
         request = _request(messages, kwargs)
@@ -145,7 +161,7 @@ class RagbridgeLLM(FunctionCallingLLM):
 
         return pieces()
 
-    @llm_chat_callback()
+    @_observed(llm_chat_callback)
     async def astream_chat(
         self, messages: Sequence[ChatMessage], **kwargs: Any
     ) -> ChatResponseAsyncGen:
@@ -157,7 +173,7 @@ class RagbridgeLLM(FunctionCallingLLM):
 
         return pieces()
 
-    @llm_completion_callback()
+    @_observed(llm_completion_callback)
     def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
         """The model's answer to one question.
 
@@ -171,14 +187,14 @@ class RagbridgeLLM(FunctionCallingLLM):
         """
         return run(self._completion(self._question(prompt, formatted, kwargs)))
 
-    @llm_completion_callback()
+    @_observed(llm_completion_callback)
     async def acomplete(
         self, prompt: str, formatted: bool = False, **kwargs: Any
     ) -> CompletionResponse:
         """Async twin of `complete`."""
         return await arun(self._completion(self._question(prompt, formatted, kwargs)))
 
-    @llm_completion_callback()
+    @_observed(llm_completion_callback)
     def stream_complete(
         self, prompt: str, formatted: bool = False, **kwargs: Any
     ) -> CompletionResponseGen:
@@ -190,7 +206,7 @@ class RagbridgeLLM(FunctionCallingLLM):
 
         return pieces()
 
-    @llm_completion_callback()
+    @_observed(llm_completion_callback)
     async def astream_complete(
         self, prompt: str, formatted: bool = False, **kwargs: Any
     ) -> CompletionResponseAsyncGen:

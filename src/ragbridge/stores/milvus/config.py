@@ -7,7 +7,6 @@
 Nothing is sent and no file is made before a store needs it.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from math import inf
@@ -29,6 +28,7 @@ from ragbridge.stores.milvus._layers import (
     token_of_environment,
 )
 from ragbridge.stores.milvus.indexes import METRICS, VectorIndex, index_from_name
+from ragbridge.stores.milvus.names import check_name
 
 __all__ = [
     "PROFILES",
@@ -38,7 +38,6 @@ __all__ = [
     "check_timeout",
 ]
 
-_DATABASE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 _CONSISTENCY_LEVELS: Final = ("Strong", "Session", "Bounded", "Eventually")
 _MUTUAL_TLS = ("ca_pem_path", "client_pem_path", "client_key_path")
 _METRICS: Final[Mapping[str, SimilarityMetric]] = MappingProxyType(
@@ -102,7 +101,7 @@ class MilvusConfig:
         db_name = agreed("db_name", check_text("db_name", self.db_name), address.db_name)
         self._put("uri", address.uri)
         self._put("token", token)
-        self._put("db_name", _check_database(db_name))
+        self._put("db_name", check_name(db_name, "db_name") if db_name else "")
         self._put("index", _as_index(self.index))
         self._put("metric", _as_metric(self.metric))
         if self.consistency_level is not None:
@@ -198,15 +197,6 @@ def restored(
             "MILVUS_USER and MILVUS_PASSWORD, where it is loaded"
         )
     return config_class(token=token, **shown)
-
-
-def _check_database(name: str) -> str:
-    if name and not _DATABASE_NAME.fullmatch(name):
-        raise InvalidConfigError(
-            "db_name must be 1 to 255 letters, digits and underscores, not starting with a digit, "
-            f"not {shorten(name)}"
-        )
-    return name
 
 
 def _as_index(index: Any) -> VectorIndex | None:

@@ -1,7 +1,6 @@
 """What a collection looks like: its fields and indexes, planned or read off one that exists."""
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -52,7 +51,6 @@ TEXT_LENGTHS: Final[Mapping[str, int]] = MappingProxyType(
 MOST_TENANT_BYTES: Final = 256
 """Of a tenant's name, which stands in front of ids with each byte of it as three at the most."""
 
-_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 _FIELDS: Final = frozenset({ID, DOCUMENT_ID, CONTENT, METADATA, CHUNK, FRAMEWORK_DATA, DELETED})
 
 # Properties of the collection
@@ -292,20 +290,6 @@ class Plan:
             )
         options = self.full_text if isinstance(self.full_text, FullTextOptions) else None
         return _check_weights(options or FullTextOptions(), engine)
-
-
-def check_collection_name(name: object) -> str:
-    """`name` as the name of a collection.
-
-    Raises:
-        InvalidConfigError: it breaks the rule, which the message says.
-    """
-    if isinstance(name, str) and _NAME.fullmatch(name):
-        return name
-    raise InvalidConfigError(
-        "collection_name must be 1 to 255 letters (A-Z, a-z), digits and underscores, the first no "
-        f"digit, not {shorten(name)}"
-    )
 
 
 def check_full_text(value: object) -> FullTextOptions | bool | None:

@@ -18,7 +18,7 @@ from typing import Any, Final
 from ragbridge.errors import InvalidConfigError, InvalidQueryError, UnsupportedQueryError, shorten
 from ragbridge.stores.milvus.config import check_consistency_level
 from ragbridge.stores.milvus.layout import DOCUMENT_ID
-from ragbridge.stores.milvus.tenancy import check_partition
+from ragbridge.stores.milvus.names import check_name
 
 # Only the escapes that every engine reads alike: where one sees a string end, all do.
 _STRING: Final = re.compile(
@@ -115,7 +115,7 @@ def _check_partitions(value: object) -> tuple[str, ...]:
             f"the option partitions must be a list of names, not {shorten(value)}"
         )
     try:
-        return tuple(check_partition(name, "an item of the option partitions") for name in value)
+        return tuple(check_name(name, "an item of the option partitions") for name in value)
     except InvalidConfigError as error:
         raise InvalidQueryError(str(error)) from error
 

@@ -36,7 +36,8 @@ from ragbridge.stores.milvus.config import MilvusConfig, check_timeout
 from ragbridge.stores.milvus.connection import Connection
 from ragbridge.stores.milvus.descriptions import arguments_of, describe
 from ragbridge.stores.milvus.indexes import VectorIndex
-from ragbridge.stores.milvus.layout import Plan, check_collection_name, check_full_text
+from ragbridge.stores.milvus.layout import Plan, check_full_text
+from ragbridge.stores.milvus.names import check_name
 from ragbridge.stores.milvus.reading import RowReader, count, get
 from ragbridge.stores.milvus.rows import decode
 from ragbridge.stores.milvus.searching import query_many
@@ -106,7 +107,7 @@ class MilvusVectorStore(VectorStore):
         timeout: float | None = None,
         config: MilvusConfig | None = None,
     ) -> None:
-        self.collection_name = check_collection_name(collection_name)
+        self.collection_name = check_name(collection_name, "collection_name")
         self.config = _configure(
             config,
             uri=uri,

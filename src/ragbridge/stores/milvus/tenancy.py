@@ -5,20 +5,19 @@ which every read and delete is restricted, and in front of its id: `acme/42` is 
 `acme` calls `42`. So tenants may use equal ids, and no write can meet another tenant's row.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from ragbridge.errors import InvalidConfigError, InvalidQueryError, VectorStoreError, shorten
+from ragbridge.errors import InvalidConfigError, InvalidQueryError, VectorStoreError
 from ragbridge.stores._requests import Selection
 from ragbridge.stores.base import check_id
 from ragbridge.stores.milvus.expressions import EVERYTHING, compare
 from ragbridge.stores.milvus.layout import ID, MOST_TENANT_BYTES, TENANT
+from ragbridge.stores.milvus.names import check_name
 from ragbridge.stores.milvus.packing import Field
 from ragbridge.stores.milvus.texts import without_nul
 
-_PARTITION: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 _ESCAPES: Final = str.maketrans({"%": "%25", "/": "%2F"})
 
 
@@ -98,22 +97,8 @@ def check_tenancy(tenant: object, partition: object) -> Tenancy:
             "tenant and partition do not go together; collections of tenants have partitions of their own"
         )
     if partition is not None:
-        check_partition(partition, "partition")
+        check_name(partition, "partition")
     return Tenancy(None if tenant is None else _check_tenant(tenant), partition)  # type: ignore[arg-type]
-
-
-def check_partition(name: object, argument: str) -> str:
-    """`name` as the name of a partition.
-
-    Raises:
-        InvalidConfigError: it breaks the rule, which the message says.
-    """
-    if isinstance(name, str) and _PARTITION.fullmatch(name):
-        return name
-    raise InvalidConfigError(
-        f"{argument} must be 1 to 255 letters (A-Z, a-z), digits and underscores, the first no digit, "
-        f"not {shorten(name)}"
-    )
 
 
 def _check_tenant(tenant: object) -> str:

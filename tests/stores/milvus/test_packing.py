@@ -145,6 +145,8 @@ class TestWhoMakesThem:
     def test_the_client_still_takes_rows_of_others(self, make_store):
         store = make_store()
         store.add([make_entry("a")])
-        found = store.client.query(store.collection_name, 'id == "a"', [*FIELDS, "vector"])
-        store.client.upsert(store.collection_name, {**found[0], "id": "b"})
-        assert_same_rows(store.get(["b"]), [make_entry("b")])
+        name, strong = store.collection_name, {"consistency_level": "Strong"}
+        found = store.client.query(name, 'id == "a"', [*FIELDS, "vector"], **strong)
+        store.client.upsert(name, {**found[0], "id": "b"})
+        written = store.client.query(name, 'id == "b"', [*FIELDS, "vector"], **strong)
+        assert [*written] == [{**found[0], "id": "b"}]

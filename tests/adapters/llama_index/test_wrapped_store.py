@@ -146,20 +146,14 @@ def ids_of(rows):
     return [row.id for row in rows]
 
 
-@pytest.mark.usefixtures("few_examples")
-class Slower:
-    pass
-
-
-@pytest.mark.stores("memory")
-class TestOurs(Slower, VectorStoreConformance):
+class TestOurs(VectorStoreConformance):
     @pytest.fixture
-    def vector_store(self, store_name):
+    def vector_store(self):
         return LlamaIndexVectorStore(RagbridgeVectorStore(InMemoryVectorStore()))
 
 
 @pytest.mark.stores("milvus-lite", "milvus")
-class TestOursOverEngines(Slower, QueryTests, ReadTests, DeleteTests):
+class TestOursOverEngines(QueryTests, ReadTests, DeleteTests):
     @pytest.fixture
     def vector_store(self, backend):
         with backend.empty_store(metric=SimilarityMetric.COSINE) as store:

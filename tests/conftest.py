@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -11,7 +12,7 @@ from milvus_server import MilvusServer, unavailable_reason
 from ragbridge.stores.base import SimilarityMetric
 from session_report import SessionReport
 from shared_server import BorrowedServer, ServerDesk, SharedServer, StartedServer
-from work_groups import in_turns, share_out
+from work_groups import GroupScheduling, in_turns, write_groups
 
 SERVER_FIXTURES = {"milvus_server", "fragile_server"}
 SERVER = pytest.StashKey[SharedServer]()
@@ -74,6 +75,12 @@ def pytest_configure_node(node):
 
 
 @pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """The controller is to say which worker runs which tests."""
+    return GroupScheduling(config, log, config.stash[DESK].folder)
+
+
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_node_collection_finished(node):
     """A worker knows its tests."""
     node.config.stash[DESK].look()
@@ -97,7 +104,7 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("store_name", wanted, scope="session")
 
 
-@pytest.hookimpl(wrapper=True)
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config, items):
     for item in items:
         if store := _store_of(item):
@@ -107,10 +114,7 @@ def pytest_collection_modifyitems(config, items):
     dropped = set(unwanted)
     items[:] = [item for item in items if item not in dropped]
     if hasattr(config, "workerinput"):
-        share_out(items, _store_of)  # before others read which tests go together
-    yield
-    if hasattr(config, "workerinput"):
-        items[:] = in_turns(items)  # after others have put them in their order
+        items[:] = in_turns(items, _store_of)
 
 
 def _store_of(item):
@@ -129,6 +133,8 @@ def pytest_collection_finish(session):
     needed = any(_store_of(item) == "milvus" for item in session.items)
     if needed and not session.config.getoption("collectonly"):
         session.config.stash[SERVER].start()
+    if from_controller := getattr(session.config, "workerinput", None):
+        write_groups(session.items, _store_of, Path(from_controller["server_desk"]))
 
 
 def pytest_unconfigure(config):

@@ -12,6 +12,7 @@ from llama_index.core.callbacks import CallbackManager, CBEventType, LlamaDebugH
 from llama_index.core.ingestion import IngestionCache, IngestionPipeline
 from llama_index.core.schema import TextNode
 
+from case_names import shown
 from ragbridge.documents import Chunk, TextChunk
 from ragbridge.embeddings import (
     EmbeddingProvider,
@@ -141,7 +142,7 @@ class TestRagbridgeEmbedding:
         with pytest.raises(InvalidEmbeddingError, match="1 embeddings of 2 texts"):
             model.get_text_embedding_batch(["x", "y"])
 
-    @pytest.mark.parametrize("wrong", [None, "model", MockEmbedding(embed_dim=3)], ids=str)
+    @pytest.mark.parametrize("wrong", [None, "model", MockEmbedding(embed_dim=3)], ids=shown)
     def test_what_is_no_provider_is_refused(self, wrong):
         with pytest.raises(InvalidConfigError, match="embedding_provider"):
             RagbridgeEmbedding(wrong)

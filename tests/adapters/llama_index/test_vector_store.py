@@ -17,6 +17,7 @@ from llama_index.core.indices.loading import load_index_from_storage
 from llama_index.core.schema import TextNode
 from llama_index.core.vector_stores.types import VectorStoreQuery
 
+from case_names import shown
 from llama_index_stores import ask, group, make_node
 from ragbridge.documents import TextChunk
 from ragbridge.embeddings import HashingEmbeddingProvider, SparseVector
@@ -266,7 +267,7 @@ def test_made_of_nothing_an_address_or_a_configuration(tmp_path):
         ({"sparse_embedding_provider": "bm25"}, "sparse_embedding_provider must be of type"),
         ({"learner_candidates": 0}, "learner_candidates must be a positive integer"),
     ],
-    ids=str,
+    ids=shown,
 )
 def test_what_it_cannot_be_made_of(arguments, message):
     with pytest.raises(InvalidConfigError, match=message):

@@ -50,7 +50,7 @@ def test_newer_servers_fuse_bits_by_rank_only(metric):
     for ranker, in_engine in ((RRFRanker(), True), (WeightedRanker([0.5, 0.5]), False)):
         query = VectorStoreQuery(embedding=BinaryVector(b"ab"), text="zebra", ranker=ranker)
         wanted = searching._Wanted.of(query, QueryOptions.of({}), Tenancy(), layout, engine)
-        search = searching._Search(store._collection, layout, engine, wanted)
+        search = searching._Search(store._collection, layout, engine, wanted, with_deleted=False)
         assert search._engine_fuses() is in_engine
         bits, _ = search._requests([wanted.parts])
         assert bits["data"] == [b"ab"]

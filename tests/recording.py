@@ -4,10 +4,23 @@ from collections import Counter
 
 import numpy as np
 
-from ragbridge.embeddings import HashingEmbeddingProvider, HybridVector, SparseVector, dense_part
+from ragbridge.embeddings import (
+    BinaryVector,
+    HashingEmbeddingProvider,
+    HybridVector,
+    SparseVector,
+    dense_part,
+)
 from ragbridge.stores.memory import InMemoryVectorStore
 
-__all__ = ["HybridProvider", "RecordingProvider", "RecordingStore", "SparseProvider", "rows_of"]
+__all__ = [
+    "BinaryProvider",
+    "HybridProvider",
+    "RecordingProvider",
+    "RecordingStore",
+    "SparseProvider",
+    "rows_of",
+]
 
 
 class RecordingProvider(HashingEmbeddingProvider):
@@ -39,6 +52,13 @@ class SparseProvider(HashingEmbeddingProvider):
     def _sparse(self, text):
         counts = Counter(sum(word.encode()) % 1000 for word in text.lower().split())
         return SparseVector.from_dict({key: float(value) for key, value in counts.items()})
+
+
+class BinaryProvider(HashingEmbeddingProvider):
+    """Whether each number of a dense vector is positive, as bits."""
+
+    def batch_embed(self, chunks):
+        return [BinaryVector.from_bits(dense > 0) for dense in super().batch_embed(chunks)]
 
 
 class HybridProvider(SparseProvider):

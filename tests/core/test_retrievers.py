@@ -19,7 +19,13 @@ from ragbridge.stores.base import (
     WeightedRanker,
 )
 from ragbridge.stores.memory import InMemoryVectorStore
-from recording import HybridProvider, RecordingProvider, RecordingStore, SparseProvider
+from recording import (
+    BinaryProvider,
+    HybridProvider,
+    RecordingProvider,
+    RecordingStore,
+    SparseProvider,
+)
 
 TEXTS = {
     "tea": "Green tea is brewed at eighty degrees.",
@@ -60,6 +66,18 @@ def test_a_match_carries_what_its_row_holds(store, provider):
     )
     assert best.framework_data == {"n": 1}
     assert 0 < best.similarity_score <= 1
+
+
+@pytest.mark.stores("memory", "milvus")
+@pytest.mark.parametrize("metric", ["hamming", "jaccard"])
+def test_vectors_of_bits_are_searched_by_bits(make_store, metric):
+    provider = BinaryProvider(256)
+    retriever = VectorRetriever(filled(make_store(metric=metric), provider), provider)
+    best, *others = retriever.retrieve(TEXTS["bread"], top_k=3)
+    assert (best.id, best.similarity_score) == ("bread", 1.0)
+    assert all(match.similarity_score < 1 for match in others)
+    filtered = retriever.retrieve(TEXTS["bread"], filters=where("place") == 1)
+    assert ids(filtered) == ["coffee"]
 
 
 def test_matches_come_best_first_and_no_more_than_asked(store, provider):

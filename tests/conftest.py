@@ -151,12 +151,19 @@ def milvus_server(request):
 
 
 @pytest.fixture(scope="session")
-def fragile_server():
-    """A server for the tests that pause and kill it, which others would not bear."""
+def _fragile_server():
     if reason := unavailable_reason():
         pytest.skip(reason)
     with MilvusServer() as server:
         yield server
+
+
+@pytest.fixture
+def fragile_server(_fragile_server):
+    """A server for the tests that pause and kill it, which others would not bear."""
+    yield _fragile_server
+    if not _fragile_server.is_running:  # a test failed before it started it again
+        _fragile_server.start()
 
 
 @pytest.fixture(scope="session")

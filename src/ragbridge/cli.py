@@ -186,18 +186,24 @@ def _delete(arguments: argparse.Namespace) -> None:
 
 def _info(arguments: argparse.Namespace) -> None:
     with _open_store(arguments) as store:
+        layout = getattr(store, "layout", None)
         data = {
             "store": arguments.store,
             "collection": arguments.collection,
             "rows": store.count(),
             "metric": store.metric.value,
             "capabilities": sorted(store.capabilities),
+            "made_by": "ragbridge" if layout is None else layout.tool,
         }
+        if layout is not None:
+            data["fields"] = layout.described()
     lines = (f"{name + ':':14}{_info_text(value)}" for name, value in data.items())
     _print(arguments, data, "\n".join(lines))
 
 
 def _info_text(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} in {place}" for name, place in value.items())
     return ", ".join(value) if isinstance(value, list) else str(value)
 
 
@@ -215,7 +221,10 @@ def _open_store(arguments: argparse.Namespace, *, writes: bool = False) -> Vecto
         )
     if uri.endswith(".db") and not writes and not Path(uri).exists():
         raise InvalidConfigError(f"--store {uri} does not exist; ingest makes it")
-    return create_vector_store("milvus", collection_name=arguments.collection, uri=uri)
+    layout = None if writes else "detect"  # what is only read may be another tool's
+    return create_vector_store(
+        "milvus", collection_name=arguments.collection, uri=uri, layout=layout
+    )
 
 
 def _knowledge_base(

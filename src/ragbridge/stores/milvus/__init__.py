@@ -2,6 +2,7 @@
 
 from ragbridge.stores._full_text import FullTextOptions
 from ragbridge.stores.milvus.config import MilvusConfig
+from ragbridge.stores.milvus.foreign import CollectionLayout
 from ragbridge.stores.milvus.store import MilvusVectorStore
 
-__all__ = ["FullTextOptions", "MilvusConfig", "MilvusVectorStore"]
+__all__ = ["CollectionLayout", "FullTextOptions", "MilvusConfig", "MilvusVectorStore"]

@@ -38,6 +38,7 @@ class Engine:
         page_rows: The least rows to read at once; where each page costs a pass over all rows.
         orders_pages: Pages come in the order of ids only if the iterator's flag asks for it.
         counts_by_reading: `count(*)` with a filter reads every row that passes.
+        looks_into_dynamic_lists: `json_contains` takes a dynamic key as it takes a path in JSON.
         matches_infix: LIKE takes `%` and `_` anywhere.
         json_bytes: The most bytes of one JSON field, and of all dynamic keys together, or None.
         text_bytes: The most bytes of one text, or None.
@@ -72,6 +73,7 @@ class Engine:
     page_rows: int
     orders_pages: bool
     counts_by_reading: bool
+    looks_into_dynamic_lists: bool
     matches_infix: bool
     json_bytes: int | None
     text_bytes: int | None
@@ -105,6 +107,7 @@ LITE: Final = Engine(
     page_rows=4_000,
     orders_pages=False,
     counts_by_reading=True,
+    looks_into_dynamic_lists=False,
     matches_infix=True,
     json_bytes=None,
     text_bytes=None,
@@ -155,6 +158,7 @@ def _server(version: tuple[int, int]) -> Engine:
         page_rows=1,
         orders_pages=True,
         counts_by_reading=False,
+        looks_into_dynamic_lists=True,
         matches_infix=version >= (2, 4),
         json_bytes=65_536,
         text_bytes=65_535,

@@ -7,21 +7,39 @@ from time import monotonic
 from typing import Any, Final, TypeVar
 
 from ragbridge._twins import Work
-from ragbridge.errors import InvalidQueryError, UnsupportedQueryError, VectorStoreError
+from ragbridge.errors import (
+    InvalidConfigError,
+    InvalidQueryError,
+    UnsupportedQueryError,
+    VectorStoreError,
+)
 from ragbridge.stores._requests import Selection, VectorShape
 from ragbridge.stores.base import Capability, Leg, SimilarityMetric
 from ragbridge.stores.milvus.capabilities import LITE, Engine, engine_of, full_name
 from ragbridge.stores.milvus.connection import Call, Connection, import_pymilvus
 from ragbridge.stores.milvus.errors import CollectionMissingError, CollectionNotLoadedError
-from ragbridge.stores.milvus.expressions import EVERYTHING, all_of
-from ragbridge.stores.milvus.filters import Expression, compile_selection
+from ragbridge.stores.milvus.expressions import EVERYTHING, all_of, one_of
+from ragbridge.stores.milvus.filters import (
+    Expression,
+    after,
+    compile_selection,
+    not_deleted,
+    up_to,
+)
+from ragbridge.stores.milvus.foreign.detection import detect
+from ragbridge.stores.milvus.foreign.fields import DYNAMIC, Fields
+from ragbridge.stores.milvus.foreign.filters import compile_foreign, only_active
+from ragbridge.stores.milvus.foreign.layouts import CollectionLayout
+from ragbridge.stores.milvus.foreign.opened import Opened
 from ragbridge.stores.milvus.indexes import SparseInvertedIndex, VectorIndex
 from ragbridge.stores.milvus.layout import (
+    ID,
     VECTOR,
     Layout,
     Plan,
     Schema,
     index_params,
+    is_own,
     new_collection,
     read_layout,
     read_schema,
@@ -104,12 +122,18 @@ class Collection:
         Raises:
             InvalidConfigError: it was not made by ragbridge, or otherwise than the store was told; or
                 the engine lacks something that the store was told, or the database.
+            CollectionMissingError: it must be there, and is not.
         """
         self.connection.check_open()
         if self._layout is None:
             self._plan.check_engine((yield from self.engine()))
             if (yield from self._is_there()):
                 yield from self._make_ready()
+            elif self._plan.opens:
+                raise CollectionMissingError(
+                    f"there is no collection {self.name!r}; check the name, or add rows to it by "
+                    "MilvusVectorStore(...), which makes it"
+                )
         if self._layout is None or to_write or (yield from self._has_own_partition()):
             return self._layout
         return None
@@ -208,7 +232,32 @@ class Collection:
         """The expression for a selection, once it is open."""
         engine = yield from self.engine()
         layout = yield from self.open()
-        return compile_selection(selection, engine, layout.schema.columns_by_key if layout else {})
+        return (
+            compile_selection(selection, engine)
+            if layout is None
+            else compile_in(layout, selection, engine)
+        )
+
+    @property
+    def foreign(self) -> Opened | None:
+        """What is another tool's in the open collection."""
+        return None if self._layout is None else self._layout.schema.foreign
+
+    def with_ids(self, ids: Sequence[str]) -> str:
+        """The expression for the rows with these stored ids."""
+        return one_of(ID, ids) if self.foreign is None else self.foreign.with_ids(ids)
+
+    def after(self, expression: str, last_id: str | None) -> str:
+        """Those rows of `expression` whose ids come after `last_id`."""
+        if self.foreign is None or last_id is None:
+            return after(expression, last_id)
+        return all_of([expression, self.foreign.compare_id(">", last_id)])
+
+    def up_to(self, expression: str, last_id: str) -> str:
+        """Those rows of `expression` whose ids come no later than `last_id`."""
+        if self.foreign is None:
+            return up_to(expression, last_id)
+        return all_of([expression, self.foreign.compare_id("<=", last_id)])
 
     def read(self, *calls: Call) -> Work[list[Any]]:
         """The answers to some reads.
@@ -221,12 +270,14 @@ class Collection:
             yield from self._flush(ledger)
         level, mark = ledger.reading()
         level = self._level or level
+        foreign = self.foreign
+        asked = calls if foreign is None else [*map(foreign.call, calls)]
         answers = yield from self.connection.step(
-            *(Call(c.method, {**c.arguments, "consistency_level": level}) for c in calls)
+            *(Call(c.method, {**c.arguments, "consistency_level": level}) for c in asked)
         )
         if level == "Strong":
             ledger.saw(mark)
-        return answers
+        return answers if foreign is None else [*map(foreign.answer, calls, answers)]
 
     def write(self, call: Call, rows: int) -> Work[Any]:
         """The answer to a write of so many rows."""
@@ -241,24 +292,35 @@ class Collection:
             "query", filter=self._restricted(filter), **arguments, **self._where_to_read
         )
 
-    def search(self, filter: str, **arguments: Any) -> Call:
+    def search(self, filter: str, *, anns_field: str, **arguments: Any) -> Call:
         """A call that searches by one leg."""
-        restricted = self._restricted(filter)
-        passed = "" if restricted == EVERYTHING else restricted
-        return self._call("search", filter=passed, **arguments, **self._where_to_read)
+        whole = self._whole(filter)
+        return self._call(
+            "search",
+            filter="" if whole == EVERYTHING else whole,
+            anns_field=self._field(anns_field),
+            **arguments,
+            **self._where_to_read,
+        )
 
     def hybrid_search(
         self, filter: str, requests: Sequence[Mapping[str, Any]], **arguments: Any
     ) -> Call:
         """A call that searches by several legs: what each request is about, the ranker and the rest."""
         request = import_pymilvus().AnnSearchRequest
-        reqs = [request(expr=self._restricted(filter), **each) for each in requests]
+        expr = self._restricted(filter)
+        named = ({**each, "anns_field": self._field(each["anns_field"])} for each in requests)
+        reqs = [request(expr=expr, **each) for each in named]
         return self._call("hybrid_search", reqs=reqs, **arguments, **self._where_to_read)
 
     def upsert(self, rows: Rows, engine: Engine) -> Call:
         """A call that writes rows."""
         where = self.tenancy.where_to_write
         return self._call(engine.write, data=RowData(rows, self.name, **where), **where)
+
+    def put(self, rows: Sequence[Mapping[str, Any]], method: str) -> Call:
+        """A call that writes rows as another tool lays them out."""
+        return self._call(method, data=[*rows], **self.tenancy.where_to_write)
 
     def delete(self, filter: str, *, partition: str | None = None) -> Call:
         """A call that removes rows, those of the store or those of another partition."""
@@ -301,7 +363,14 @@ class Collection:
         return (yield from make())
 
     def _restricted(self, filter: str) -> str:
+        whole = self._whole(filter)
+        return whole if self.foreign is None else self.foreign.expression(whole)
+
+    def _whole(self, filter: str) -> str:
         return all_of([self._restriction, filter]) if filter else self._restriction
+
+    def _field(self, name: str) -> str:
+        return name if self.foreign is None else self.foreign.field_of(name)
 
     def _is_there(self) -> Work[bool]:
         if (yield from self._ask(self._call("has_collection"))):
@@ -323,6 +392,9 @@ class Collection:
         engine = yield from self.engine()
         is_by_key = any(field.get("is_partition_key") for field in description["fields"])
         self._takes_partitions = engine.partitions and not is_by_key
+        if self._plan.opens is not False and not (self._plan.opens is True and is_own(description)):
+            yield from self._open_foreign(description)
+            return
         layout = self._plan.layout(read_schema(self.name, description), engine)
         yield from self._make_indexes(layout, engine)
         if layout.index is not None:
@@ -331,6 +403,42 @@ class Collection:
         self._plan.check(self.name, layout)
         yield from self._ask(self._call("load_collection"))
         self._layout = layout
+
+    def _open_foreign(self, description: Mapping[str, Any]) -> Work[None]:
+        """Open it as another tool made it; nothing in it is changed."""
+        fields = Fields(description)
+        yield from self._ask(self._call("load_collection"))
+        found = self._plan.opens
+        if not isinstance(found, CollectionLayout):
+            found = detect(self.name, fields, (yield from self._look_at_a_row(fields)))
+        opened = Opened(self.name, found, fields)
+        schema = Schema(opened.shape, opened.full_text, foreign=opened)
+        layout = Layout(schema, self._plan.metric or SimilarityMetric.COSINE, None)
+        if found.vector is not None:
+            index = yield from self._find_index(found.vector)
+            layout = read_layout(self.name, layout, index)
+        self._plan.check(self.name, layout)
+        self._layout = layout
+
+    def _look_at_a_row(self, fields: Fields) -> Work[Mapping[str, Any] | None]:
+        if not fields.is_dynamic:
+            return None
+        call = self._call(
+            "query", filter="", limit=1, output_fields=[DYNAMIC], **self._where_to_read
+        )
+        rows = yield from self._ask(call)
+        return rows[0] if rows else None
+
+    def _find_index(self, field: str) -> Work[Mapping[str, Any]]:
+        names = yield from self._ask(self._call("list_indexes"))
+        for name in names:
+            index = yield from self._ask(self._call("describe_index", index_name=name))
+            if index and index.get("field_name") == field:
+                return dict(index)
+        raise InvalidConfigError(
+            f"the collection {self.name!r} has no index of {field!r}, which says how its vectors are "
+            "compared; let the tool that made it make one"
+        )
 
     def _make_indexes(self, layout: Layout, engine: Engine) -> Work[None]:
         """Make the indexes that are not there yet."""
@@ -367,3 +475,17 @@ class Collection:
 
     def _ask(self, call: Call) -> Work[Any]:
         return (yield from self.connection.step(call))[0]
+
+
+def compile_in(layout: Layout, selection: Selection, engine: Engine) -> Expression:
+    """The expression for a selection in a collection of this layout."""
+    schema = layout.schema
+    if schema.foreign is not None:
+        return compile_foreign(selection, engine, schema.foreign)
+    return compile_selection(selection, engine, schema.columns_by_key)
+
+
+def not_deleted_in(layout: Layout, expression: Expression) -> Expression:
+    """Those rows of an expression in a collection of this layout that are not soft-deleted."""
+    foreign = layout.schema.foreign
+    return not_deleted(expression) if foreign is None else only_active(expression, foreign)

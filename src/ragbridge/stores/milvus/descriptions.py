@@ -8,6 +8,7 @@ from ragbridge.documents import JsonValue
 from ragbridge.errors import InvalidConfigError, shorten
 from ragbridge.stores._full_text import FullTextOptions
 from ragbridge.stores.milvus.config import MilvusConfig, restored
+from ragbridge.stores.milvus.foreign.layouts import CollectionLayout
 from ragbridge.stores.milvus.indexes import INDEXES
 
 _TYPES: Final = {each.__name__: each for each in (str, int, float, bool)}
@@ -89,8 +90,24 @@ def _describe_types(value: Mapping[Any, type] | None) -> Any:
     ]
 
 
+def _describe_layout(value: CollectionLayout | str | None) -> Any:
+    if not isinstance(value, CollectionLayout):
+        return value
+    places = asdict(value).items()
+    return {name: list(each) if isinstance(each, tuple) else each for name, each in places}
+
+
 def _read_full_text(value: Any) -> FullTextOptions | bool:
     return FullTextOptions(**value) if isinstance(value, Mapping) else bool(value)
+
+
+def _read_layout(value: Any) -> CollectionLayout | str:
+    if not isinstance(value, Mapping):
+        return str(value)
+    places: dict[str, Any] = {
+        name: tuple(each) if isinstance(each, list) else each for name, each in value.items()
+    }
+    return CollectionLayout(**places)
 
 
 def _read_types(value: Any) -> dict[Any, type]:
@@ -107,9 +124,11 @@ _DESCRIBERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "full_text": _describe_full_text,
     "metadata_fields": _describe_types,
     "json_indexes": _describe_types,
+    "layout": _describe_layout,
 }
 _READERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "full_text": _read_full_text,
     "metadata_fields": _read_types,
     "json_indexes": _read_types,
+    "layout": _read_layout,
 }

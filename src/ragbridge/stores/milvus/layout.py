@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ragbridge.errors import InvalidConfigError, InvalidEmbeddingError, shorten
 from ragbridge.stores._full_text import FullTextOptions
@@ -25,6 +25,10 @@ from ragbridge.stores.milvus.indexes import (
     index_from_description,
 )
 
+if TYPE_CHECKING:
+    from ragbridge.stores.milvus.foreign.layouts import CollectionLayout
+    from ragbridge.stores.milvus.foreign.opened import Opened
+
 ID: Final = "id"
 DOCUMENT_ID: Final = "document_id"
 VECTOR: Final = "vector"
@@ -41,7 +45,7 @@ TENANT: Final = "tenant"
 LEG_FIELDS: Final[Mapping[Leg, str]] = MappingProxyType(
     {Leg.DENSE: VECTOR, Leg.SPARSE: SPARSE, Leg.FULL_TEXT: BM25}
 )
-"""The field that each leg searches."""
+"""The field that each leg searches; in collections of other tools it has another name."""
 
 TEXT_LENGTHS: Final[Mapping[str, int]] = MappingProxyType(
     {ID: 512, DOCUMENT_ID: 1_024, CONTENT: 65_535, TERMS: 65_535}
@@ -68,6 +72,7 @@ class Schema:
         has_terms: They are analysed by ragbridge, into a field of its own; otherwise by the engine.
         columns: Those of declared metadata.
         has_tenants: Each row is a tenant's.
+        foreign: Another tool made it, and laid it out in its own way.
     """
 
     shape: VectorShape
@@ -75,6 +80,7 @@ class Schema:
     has_terms: bool = False
     columns: tuple[Column, ...] = ()
     has_tenants: bool = False
+    foreign: "Opened | None" = None
 
     @property
     def legs(self) -> tuple[Leg, ...]:
@@ -149,6 +155,7 @@ class Plan:
         json_indexes: Over paths in metadata.
         has_tenants: Each row is a tenant's.
         has_partitions: Rows lie in a partition of the store's choice.
+        opens: It must be there, and may be another tool's, which laid it out so; True: find out how.
     """
 
     metric: SimilarityMetric | None = None
@@ -158,6 +165,7 @@ class Plan:
     json_indexes: tuple[JsonIndex, ...] = ()
     has_tenants: bool = False
     has_partitions: bool = False
+    opens: "CollectionLayout | bool" = False
 
     def check_engine(self, engine: Engine) -> None:
         """Refuse what an engine lacks, whatever the collection.
@@ -358,6 +366,12 @@ def index_params(
     return made
 
 
+def is_own(description: Mapping[str, Any]) -> bool:
+    """Whether ragbridge made the collection of which `describe_collection` returns this."""
+    names = {field["name"] for field in description["fields"]}
+    return names >= _FIELDS and bool(description.get("enable_dynamic_field"))
+
+
 def read_schema(name: str, description: Mapping[str, Any]) -> Schema:
     """The fields of a collection.
 
@@ -373,7 +387,8 @@ def read_schema(name: str, description: Mapping[str, Any]) -> Schema:
     if missing or not description.get("enable_dynamic_field"):
         raise InvalidConfigError(
             f"the collection {name!r} was not made by ragbridge: it has no "
-            f"{', '.join(missing) or 'dynamic fields'}; use another collection_name"
+            f"{', '.join(missing) or 'dynamic fields'}; use another collection_name, or open it as it "
+            "is by MilvusVectorStore.open"
         )
     dimension = int(fields[VECTOR]["params"]["dim"]) if VECTOR in fields else None
     binary = import_pymilvus().DataType.BINARY_VECTOR

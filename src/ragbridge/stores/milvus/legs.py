@@ -26,7 +26,7 @@ from ragbridge.stores.milvus.capabilities import Engine
 from ragbridge.stores.milvus.collection import Collection
 from ragbridge.stores.milvus.connection import Call
 from ragbridge.stores.milvus.errors import AnswerTooLargeError
-from ragbridge.stores.milvus.filters import Expression, after, up_to
+from ragbridge.stores.milvus.filters import Expression
 from ragbridge.stores.milvus.indexes import METRICS
 from ragbridge.stores.milvus.layout import DOCUMENT_ID, ID, LEG_FIELDS, Layout
 from ragbridge.stores.milvus.reading import (
@@ -242,7 +242,8 @@ class LegSearch:
         pages = Pages(scope.collection, scope.expression.may, (ID,), max(1, window // 2))
         last: str | None = None
         while not pages.ended and (rows := (yield from pages.next())):
-            part = up_to(after(scope.expression.may, last), rows[-1][ID])
+            following = scope.collection.after(scope.expression.may, last)
+            part = scope.collection.up_to(following, rows[-1][ID])
             last = rows[-1][ID]
             for hits, more in zip(found, (yield from self._ask(sought, window, part)), strict=True):
                 hits += more

@@ -11,7 +11,7 @@ from ragbridge.stores.milvus.collection import Collection
 from ragbridge.stores.milvus.connection import Call
 from ragbridge.stores.milvus.errors import AnswerTooLargeError
 from ragbridge.stores.milvus.expressions import EVERYTHING, NOTHING
-from ragbridge.stores.milvus.filters import Expression, after
+from ragbridge.stores.milvus.filters import Expression
 from ragbridge.stores.milvus.layout import DELETED, ID, METADATA
 from ragbridge.stores.milvus.rows import FIELDS, Row, decode
 
@@ -62,7 +62,7 @@ class Pages:
                 self._size = (self._size + 1) // 2
 
     def _call(self, **options: str) -> Call:
-        expression = after(self._expression, self._last)
+        expression = self._collection.after(self._expression, self._last)
         return self._collection.query(
             expression, output_fields=self._fields, limit=self._size, **options
         )
@@ -201,7 +201,7 @@ def count(collection: Collection, selection: Selection) -> Work[int]:
     if (yield from collection.open()) is None:
         return 0
     engine = yield from collection.engine()
-    if engine.counts_by_reading and selection == Selection():
+    if engine.counts_by_reading and selection == Selection() and collection.foreign is None:
         return (yield from _count_others(collection))
     total = 0
     for part in _parts(collection.tenancy.within(selection), _IDS_IN_A_COUNT):

@@ -76,7 +76,7 @@ def encode(
         DOCUMENT_ID: Field("VARCHAR", [without_nul(chunk.document_id or "") for chunk in chunks]),
         CONTENT: Field("VARCHAR", texts),
         METADATA: Field("JSON", to_json(metadata)),
-        CHUNK: Field("JSON", to_json(map(_describe, chunks))),
+        CHUNK: Field("JSON", to_json(map(describe, chunks))),
         FRAMEWORK_DATA: Field("JSON", to_json(each.framework_data for each in entries.values())),
         DELETED: Field("BOOL", [entry.deleted for entry in entries.values()]),
         DYNAMIC: Field("JSON", to_json(map(shadows, metadata))),
@@ -137,7 +137,7 @@ def _embedding(
     return weights if vector is None else HybridVector(vector, weights)
 
 
-def _describe(chunk: Chunk) -> dict[str, JsonValue]:
+def describe(chunk: Chunk) -> dict[str, JsonValue]:
     """What a chunk is apart from its text, its document and its metadata."""
     kept: dict[str, JsonValue] = {
         "class": "TextChunk" if isinstance(chunk, TextChunk) else "Chunk",

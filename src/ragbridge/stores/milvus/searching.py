@@ -14,11 +14,11 @@ from ragbridge.stores._requests import Selection, check_query, leg_limit, score_
 from ragbridge.stores.base import Leg, SimilarityMetric, VectorMatch, VectorStoreQuery
 from ragbridge.stores.milvus.answers import Hits
 from ragbridge.stores.milvus.capabilities import Engine
-from ragbridge.stores.milvus.collection import Collection
+from ragbridge.stores.milvus.collection import Collection, compile_in, not_deleted_in
 from ragbridge.stores.milvus.connection import Call, import_pymilvus
 from ragbridge.stores.milvus.entries import matches_of
 from ragbridge.stores.milvus.expressions import NOTHING
-from ragbridge.stores.milvus.filters import Expression, compile_selection, not_deleted
+from ragbridge.stores.milvus.filters import Expression
 from ragbridge.stores.milvus.layout import DELETED, ID, Layout
 from ragbridge.stores.milvus.ledger import Ledger
 from ragbridge.stores.milvus.legs import (
@@ -183,9 +183,7 @@ class _Wanted:
         parts = tuple(sought_by(leg, query, layout) for leg in query.legs)
         return cls(
             selection=selection,
-            expression=compile_selection(
-                _everywhere(selection), engine, layout.schema.columns_by_key
-            ),
+            expression=compile_in(layout, _everywhere(selection), engine),
             top_k=query.top_k,
             fields=(*FIELDS, *layout.schema.vectors) if query.include_embeddings else FIELDS,
             legs=query.legs,
@@ -230,7 +228,7 @@ class _Search:
             layout=layout,
             engine=engine,
             selection=_everywhere(selection) if with_deleted else selection,
-            expression=expression if with_deleted else not_deleted(expression),
+            expression=expression if with_deleted else not_deleted_in(layout, expression),
             fields=wanted.fields,
             search_params=dict.fromkeys(wanted.legs[:1], options.search_params),
             groups=options.group_by is not None and len(wanted.legs) == 1,

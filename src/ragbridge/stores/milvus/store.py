@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 from ragbridge._twins import Work, arun, run
 from ragbridge.documents import JsonValue
@@ -35,6 +35,7 @@ from ragbridge.stores.milvus.columns import (
 from ragbridge.stores.milvus.config import MilvusConfig, check_timeout
 from ragbridge.stores.milvus.connection import Connection
 from ragbridge.stores.milvus.descriptions import arguments_of, describe
+from ragbridge.stores.milvus.foreign.layouts import CollectionLayout, check_layout
 from ragbridge.stores.milvus.indexes import VectorIndex
 from ragbridge.stores.milvus.layout import Plan, check_full_text
 from ragbridge.stores.milvus.names import check_name
@@ -81,6 +82,7 @@ class MilvusVectorStore(VectorStore):
             added moves there, if it was elsewhere. A store without one sees all partitions, and what
             it adds moves to the default one; a partition that another process made is noticed within
             a second. Servers only.
+        layout: Of a collection that is there already, and that another tool may have made; see `open`.
         consistency_level: "Strong", "Session", "Bounded" or "Eventually", for reads that need not
             see all that this process wrote, or that must see what others wrote.
         timeout: Seconds for one request.
@@ -103,6 +105,7 @@ class MilvusVectorStore(VectorStore):
         json_indexes: Mapping[str | tuple[str, ...], MetadataType] | None = None,
         tenant: str | None = None,
         partition: str | None = None,
+        layout: CollectionLayout | Literal["detect"] | None = None,
         consistency_level: str | None = None,
         timeout: float | None = None,
         config: MilvusConfig | None = None,
@@ -123,6 +126,7 @@ class MilvusVectorStore(VectorStore):
             "json_indexes": json_indexes,
             "tenant": tenant,
             "partition": partition,
+            "layout": layout,
         }
         self._tenancy = check_tenancy(tenant, partition)
         self._plan = Plan(
@@ -133,10 +137,68 @@ class MilvusVectorStore(VectorStore):
             json_indexes=check_json_indexes(json_indexes),
             has_tenants=tenant is not None,
             has_partitions=partition is not None,
+            opens=check_layout(layout, self._told),
         )
         self._collection = Collection(
             Connection(self.config), self.collection_name, self._plan, self._tenancy
         )
+
+    @classmethod
+    def open(
+        cls,
+        collection_name: str,
+        *,
+        uri: str | Path | None = None,
+        token: str | None = None,
+        layout: CollectionLayout | None = None,
+        partition: str | None = None,
+        consistency_level: str | None = None,
+        timeout: float | None = None,
+        config: MilvusConfig | None = None,
+    ) -> Self:
+        """A collection that is there already, whether ragbridge or another tool made it.
+
+        Those of langchain-milvus, llama-index-vector-stores-milvus, Ballerina's ai.milvus and RocketRide
+        are recognised. They stay as they are: what is added, the tool that made them can read. Filters
+        and scores mean what they do everywhere; to add what has no place in them raises. The first call
+        looks at the collection, and raises where it is not there.
+
+        Args:
+            collection_name: As for the class, and so are the others.
+            uri: Where it lies.
+            token: An API key, or `user:password`.
+            layout: Where what lies in it; None to find out.
+            partition: Where rows are written and read.
+            consistency_level: For reads.
+            timeout: Seconds for one request.
+            config: All of these and more.
+
+        Raises:
+            InvalidConfigError: an argument is wrong; the message names it.
+        """
+        return cls(
+            collection_name,
+            uri=uri,
+            token=token,
+            layout="detect" if layout is None else layout,
+            partition=partition,
+            consistency_level=consistency_level,
+            timeout=timeout,
+            config=config,
+        )
+
+    @property
+    def layout(self) -> CollectionLayout | None:
+        """Where what lies in a collection of another tool; None: it is ragbridge's, or not there.
+
+        The engine is asked at the first access, unless a call has done so before.
+
+        Raises:
+            VectorStoreError: the engine cannot be asked.
+        """
+        self._run(self._collection.open)
+        foreign = self._collection.foreign
+        return None if foreign is None else foreign.layout
 
     @property
     def metric(self) -> SimilarityMetric:  # type: ignore[override] # it is only read

@@ -1,6 +1,6 @@
 """What `add`, `delete` and `clear` do to a collection."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import TypeVar
 
@@ -10,7 +10,9 @@ from ragbridge.stores._requests import Selection, WriteBatch, not_found, prepari
 from ragbridge.stores.base import VectorEntry
 from ragbridge.stores.milvus.collection import Collection
 from ragbridge.stores.milvus.config import MilvusConfig
-from ragbridge.stores.milvus.expressions import EVERYTHING, one_of
+from ragbridge.stores.milvus.expressions import EVERYTHING, NOTHING
+from ragbridge.stores.milvus.foreign.opened import Opened
+from ragbridge.stores.milvus.foreign.writing import Row, make_rows, size_of
 from ragbridge.stores.milvus.layout import ID, Schema
 from ragbridge.stores.milvus.packing import Rows
 from ragbridge.stores.milvus.reading import SelectedRows, known_ids
@@ -18,6 +20,7 @@ from ragbridge.stores.milvus.rows import encode
 
 T = TypeVar("T")
 
+_ADD_AGAIN = "adding the entries again is safe"
 _IDS_AT_ONCE = 5_000
 _ROWS_OF_GROUP = 250
 """How many rows an event loop is held up with while they are made."""
@@ -30,6 +33,8 @@ def add(collection: Collection, entries: Sequence[VectorEntry]) -> Work[list[str
     batch = yield from preparing(entries, layout.shape if layout else None, metric)
     if batch is None:
         return []
+    if layout is not None and layout.schema.foreign is not None:
+        return (yield from _add_to_foreign(collection, layout.schema.foreign, batch))
     schema = layout.schema if layout else (yield from collection.plan(batch.shape))
     groups = yield from _encode(collection, batch, schema)
     if layout is None:
@@ -75,6 +80,8 @@ def _delete_documents(collection: Collection, selection: Selection) -> Work[int]
     if selection.is_empty:
         return 0
     expression = yield from collection.compiled(selection)
+    if expression.may == NOTHING:
+        return 0
     answer = yield from collection.write(collection.delete(expression.may), rows=_IDS_AT_ONCE)
     # Milvus Lite answers with the ids, servers with their number.
     return len(answer) if isinstance(answer, list) else int(answer.get("delete_count", 0))
@@ -107,7 +114,8 @@ def _send(collection: Collection, groups: Sequence[Rows]) -> Work[None]:
     yield from collection.make_partition()
     others = yield from collection.other_partitions()
     ids = [row_id for group in groups for row_id in group.values(ID)]
-    for start, stop in _requests(groups, collection.connection.config):
+    sizes = chain.from_iterable(group.sizes() for group in groups)
+    for start, stop in _requests(sizes, collection.connection.config):
         try:
             part = _part(groups, start, stop)
             yield from collection.write(collection.upsert(part, engine), len(part))
@@ -126,19 +134,55 @@ def _part(groups: Sequence[Rows], start: int, stop: int) -> Rows:
     return Rows.joined(groups[first : last + 1]).part(start - before, stop - before)
 
 
+def _add_to_foreign(collection: Collection, opened: Opened, batch: WriteBatch) -> Work[list[str]]:
+    """Write rows as another tool lays them out; the ids that they got."""
+    engine = yield from collection.engine()
+    entries = iter(batch.rows.items())
+    made: list[tuple[str, Row]] = []
+    while group := dict(islice(entries, _ROWS_OF_GROUP)):
+        made += make_rows(group, opened, engine)
+        yield from pause()
+    got = yield from _send_to_foreign(collection, opened, made)
+    by_given = dict(zip(batch.rows, got, strict=True))
+    return [by_given[each] for each in batch.ids]
+
+
+def _send_to_foreign(
+    collection: Collection, opened: Opened, made: Sequence[tuple[str, Row]]
+) -> Work[list[str]]:
+    engine = yield from collection.engine()
+    others = yield from collection.other_partitions()
+    gives_ids = opened.fields.auto_id
+    ids, rows = [row_id for row_id, _ in made], [row for _, row in made]
+    for start, stop in _requests(map(size_of, rows), collection.connection.config):
+        try:
+            call = collection.put(rows[start:stop], "insert" if gives_ids else engine.write)
+            answer = yield from collection.write(call, stop - start)
+            if gives_ids:
+                ids[start:stop] = map(str, answer["ids"])
+            else:
+                yield from _delete_from(collection, others, ids[start:stop])
+        except VectorStoreError as error:
+            if not start:
+                raise
+            remedy = "add only the others again" if gives_ids else _ADD_AGAIN
+            raise _partial(ids, start, error, remedy) from error
+    return ids
+
+
 def _delete_from(
     collection: Collection, partitions: Sequence[str], ids: Sequence[str]
 ) -> Work[None]:
     """Remove what was written from the partitions that it lay in before: a server looks in one only."""
     for partition in partitions:
-        call = collection.delete(one_of(ID, ids), partition=partition)
+        call = collection.delete(collection.with_ids(ids), partition=partition)
         yield from collection.write(call, len(ids))
 
 
-def _requests(groups: Sequence[Rows], config: MilvusConfig) -> Iterator[tuple[int, int]]:
-    """Where the rows of each request begin and end; found as they are asked for."""
+def _requests(sizes: Iterable[int], config: MilvusConfig) -> Iterator[tuple[int, int]]:
+    """Where the rows of each request begin and end, by their sizes; found as they are asked for."""
     start = stop = taken = 0
-    for size in chain.from_iterable(group.sizes() for group in groups):
+    for size in sizes:
         is_full = stop - start == config.batch_size or taken + size > config.batch_bytes
         if is_full and stop > start:
             yield start, stop
@@ -147,9 +191,11 @@ def _requests(groups: Sequence[Rows], config: MilvusConfig) -> Iterator[tuple[in
     yield start, stop
 
 
-def _partial(ids: Sequence[str], written: int, error: VectorStoreError) -> PartialWriteError:
+def _partial(
+    ids: Sequence[str], written: int, error: VectorStoreError, remedy: str = _ADD_AGAIN
+) -> PartialWriteError:
     return PartialWriteError(
-        f"{written} of {len(ids)} rows are written, then: {error}; adding the entries again is safe",
+        f"{written} of {len(ids)} rows are written, then: {error}; {remedy}",
         written=ids[:written],
         not_written=ids[written:],
     )
@@ -158,8 +204,11 @@ def _partial(ids: Sequence[str], written: int, error: VectorStoreError) -> Parti
 def _delete(collection: Collection, ids: Sequence[str]) -> Work[None]:
     for start in range(0, len(ids), _IDS_AT_ONCE):
         part = ids[start : start + _IDS_AT_ONCE]
+        expression = collection.with_ids(part)
+        if expression == NOTHING:  # none of them can be an id there
+            continue
         try:
-            yield from collection.write(collection.delete(one_of(ID, part)), len(part))
+            yield from collection.write(collection.delete(expression), len(part))
         except VectorStoreError as error:
             if not start:
                 raise

@@ -56,7 +56,7 @@ class MilvusBackend:
     """Stores in collections of one Milvus Lite file, or of one server."""
 
     def __init__(self, uri: str) -> None:
-        self._uri = uri
+        self.uri = uri
         self._reused: dict[str, VectorStore] = {}
 
     def new_store(self, *, metric: SimilarityMetric, **options: Any) -> VectorStore:
@@ -75,7 +75,7 @@ class MilvusBackend:
         from pymilvus import MilvusClient
 
         store.close()
-        client = MilvusClient(self._uri, timeout=30)
+        client = MilvusClient(self.uri, timeout=30)
         client.drop_collection(store.collection_name)
         client.close()
 
@@ -86,4 +86,4 @@ class MilvusBackend:
     def _open(self, name: str, metric: SimilarityMetric, **options: Any) -> VectorStore:
         from ragbridge.stores.milvus import MilvusVectorStore
 
-        return MilvusVectorStore(name, uri=self._uri, metric=metric, **options)
+        return MilvusVectorStore(name, uri=self.uri, metric=metric, **options)

@@ -178,6 +178,12 @@ def backend(store_name, request, tmp_path_factory) -> Iterator[Backend]:
     backend.close()
 
 
+@pytest.fixture(scope="session")
+def milvus_uri(backend) -> str:
+    """Where the Milvus under test is, for tests that run over no other store."""
+    return backend.uri
+
+
 @pytest.fixture
 def make_store(backend):
     """A function that makes a new store: `make_store(metric=..., **options)`."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from foreign_layouts import MADE, open_made
 from ragbridge.cli import main
 
 CATALOG = Path(__file__).parent.parent / "examples" / "data" / "product_catalog.md"
@@ -108,6 +109,19 @@ def test_info(run, store):
     assert (info["collection"], info["metric"]) == ("ragbridge", "cosine")
     assert info["rows"] > 27
     assert "rows:" in run("info", "--store", store)[1]
+
+
+def test_info_of_what_another_tool_made(run, store):
+    with open_made(MADE["rocketride"], str(store), metric="euclidean") as made:
+        where = ("--store", store, "--collection", made.collection_name)
+        info = json.loads(run("info", *where, "--json")[1])
+        assert (info["made_by"], info["metric"], info["rows"]) == ("RocketRide", "euclidean", 0)
+        assert info["fields"]["document_id"] == "meta.objectId"
+        assert "document_id in meta.objectId" in run("info", *where)[1]
+        assert run("count", *where)[1] == "0\n"
+        code, _, err = run("info", "--store", store, "--collection", "nobodys")
+        assert code == 1
+        assert "no collection 'nobodys'" in err
 
 
 def test_prints_a_prompt_for_a_model(run, store):

@@ -353,10 +353,9 @@ class CongruenceMachine(RuleBasedStateMachine):
         through_async: bool,
         needed: Iterable[Capability] = (),
     ) -> None:
-        self.done[name] += 1
-        for subject in self.subjects:
-            if not subject.store.capabilities.issuperset(needed):
-                continue
+        able = [each for each in self.subjects if each.store.capabilities.issuperset(needed)]
+        self.done[name] += bool(able)
+        for subject in able:
             try:
                 check(call(self._twin(subject) if through_async else subject.store))
             except Exception as error:

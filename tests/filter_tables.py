@@ -1,20 +1,23 @@
 """Check anything that selects rows by a filter against the hand-made tables."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from ragbridge import _filter_tree
 from ragbridge.filters import Filter, matches
-from ragbridge.testing import FILTER_TABLES
+from ragbridge.testing import FILTER_TABLES, FilterTable
 
 __all__ = ["decides_tree", "disagreements"]
 
 Rows = Mapping[str, Mapping[str, Any]]
 
 
-def disagreements(select: Callable[[Filter, Rows], Collection[str]]) -> Iterator[str]:
+def disagreements(
+    select: Callable[[Filter, Rows], Collection[str]],
+    tables: Sequence[FilterTable] = FILTER_TABLES,
+) -> Iterator[str]:
     """Where `select(filters, rows)`, which gives names of rows, differs from a table."""
-    for table in FILTER_TABLES:
+    for table in tables:
         for filters, wanted in table.cases:
             selected = set(select(filters, table.rows))
             if selected != wanted:

@@ -1,10 +1,14 @@
 """The tables bite the stores as well: mistakes in how they evaluate or compile filters are noticed."""
 
+import importlib
+
 import pytest
 
 from filter_tables import disagreements
+from lite_filters import LiteFilters
 from mutants import installed, mutated
 from ragbridge.errors import RagbridgeError
+from ragbridge.stores.milvus.capabilities import LITE, engine_of
 from ragbridge.testing import FILTER_TABLES, FilterTable, _filter_tables
 from ragbridge.testing._suite.filtering import add_rows
 from ragbridge.testing._suite.samples import make_entry
@@ -162,6 +166,228 @@ SHADOWS = {
     "arrays have no length": ("TYPES", "= len(value)\n", "= 1\n"),
 }
 
+# Conditions on declared keys, each with the type for which the table notices.
+
+ON_COLUMNS = {
+    "others in a list are lost": (
+        "TYPES",
+        str,
+        "_is_in(column, told)]), rest",
+        "_is_in(column, told)]), ()",
+    ),
+    "a list of others has none": ("TYPES", str, "return FALSE, rest", "return FALSE, ()"),
+    "in lists, 1.5 is 1": (
+        "TYPES",
+        int,
+        "every([_is_equal_to_literals(column), _is_in",
+        "every([_is_typed(column), _is_in",
+    ),
+    "in lists, what fills a column is a value": (
+        "TYPES",
+        str,
+        "every([_is_equal_to_literals(column), _is_in(column, told)])",
+        "_is_in(column, told)",
+    ),
+    "not in is in": ("STRINGS", str, 'found.replace(" in [", " not in [", 1)', "found"),
+    "a state not in is in": ("TYPES", str, "{column.state} not in [", "{column.state} in ["),
+    "long texts are no texts": ("LONG", str, "column.type in (str, int)", "column.type is int"),
+    "1.5 is no number": ("TYPES", int, "column.type in (str, int)", "column.type is str"),
+    "1.5 is 1": (
+        "TYPES",
+        int,
+        "return _is(column, State.EXACT) if column.type is int else _is_typed(column)",
+        "return _is_typed(column)",
+    ),
+    "long texts equal nothing": (
+        "LONG",
+        str,
+        "return _is(column, State.EXACT) if column.type is int else _is_typed(column)",
+        "return _is(column, State.EXACT)",
+    ),
+    "null exists": (
+        "TYPES",
+        str,
+        '"{column.state} > 0", f"{column.state} == 0"',
+        '"{column.state} >= 0", f"{column.state} < 0"',
+    ),
+    "only values of the type exist": (
+        "TYPES",
+        str,
+        '"{column.state} > 0", f"{column.state} == 0"',
+        '"{column.state} == 1", f"{column.state} != 1"',
+    ),
+    "null is not empty": ("TYPES", str, "State.MISSING, State.EMPTY", "State.EMPTY"),
+    "an empty list is not empty": ("TYPES", str, "State.MISSING, State.EMPTY", "State.MISSING"),
+    "a text is never empty": ("TYPES", str, "if column.type is not str:", "if True:"),
+    "numbers are empty texts": (
+        "TYPES",
+        str,
+        'every([_is(column, State.EXACT), compare(column.value, "==", "")])',
+        'compare(column.value, "==", "")',
+    ),
+    "a value of another type is nothing": (
+        "TYPES",
+        str,
+        "if literal is None:\n        return None",
+        "if literal is None:\n        return Condition.exact(FALSE)",
+    ),
+    "long texts are ordered by their beginning": (
+        "LONG",
+        str,
+        "and not fits_in_full(value)",
+        "and False",
+    ),
+    "long texts have no order": (
+        "LONG",
+        str,
+        "return Condition(_is_typed(column), FALSE)\n    if operator",
+        "return Condition(_is(column, State.EXACT), FALSE)\n    if operator",
+    ),
+    "what fills a column is a value": (
+        "TYPES",
+        str,
+        "every([_is_equal_to_literals(column), equal])",
+        "equal",
+    ),
+    "what fills a column is ordered": (
+        "TYPES",
+        str,
+        "every([_is_typed(column), compare(column.value, operator, literal)])",
+        "compare(column.value, operator, literal)",
+    ),
+    "1.5 <= 1": ("TYPES", int, 'operator in ("<=", ">")', 'operator == ">"'),
+    "not 1.5 > 1": ("TYPES", int, 'operator in ("<=", ">")', 'operator == "<="'),
+    "1 > 1": ("TYPES", int, 'State.EXACT if operator == "<=" else State.NEAR', "State.EXACT"),
+    "not 1 <= 1": (
+        "TYPES",
+        int,
+        "some([every([_is_typed(column), apart]), equal])",
+        "every([_is_typed(column), apart])",
+    ),
+    "less is less or equal": ("TYPES", int, 'operator.removesuffix("=")', "operator"),
+    "no text is in every value": (
+        "TYPES",
+        str,
+        "if not text:\n        return Condition.exact(typed)",
+        "if not text:\n        return Condition.exact(FALSE.negated())",
+    ),
+    "texts are searched for as they are": ("STRINGS", str, "without_nul(text)", "text"),
+    "a NUL is certain": ("STRINGS", str, "is_vague |= may_look_like_others(text)", "pass"),
+    "a hash is text": (
+        "LONG",
+        str,
+        "found = every([_is(column, State.EXACT), Clause",
+        "found = every([_is_typed(column), Clause",
+    ),
+    "a long text is searched to its cut": (
+        "LONG",
+        str,
+        "some([found, _is(column, State.NEAR)])",
+        "found",
+    ),
+    "case matters to nobody": (
+        "LETTER_CASE",
+        str,
+        "Condition(typed, FALSE) if text else Condition.exact(typed)",
+        "Condition.exact(typed)",
+    ),
+}
+
+NO_INFIX = (
+    "TYPES",
+    str,
+    "if not engine.matches_infix:\n        return Condition(typed, FALSE)",
+    "if not engine.matches_infix:\n        return Condition.exact(typed)",
+)
+
+FILLED = {
+    "null is a value": ("TYPES", str, "OTHER and value is None", "OTHER and False"),
+    "an empty list is not empty": ("TYPES", int, 'value in ("", [])', 'value == ""'),
+    "an empty text is not empty": ("TYPES", int, 'value in ("", [])', "value == []"),
+    "an empty object is empty": ("TYPES", int, 'value in ("", [])', 'value in ("", [], {})'),
+    "true is a float": (
+        "TYPES",
+        float,
+        "isinstance(value, int | float) and not isinstance(value, bool)",
+        "isinstance(value, int | float)",
+    ),
+    "integers are no floats": (
+        "TYPES",
+        float,
+        "isinstance(value, int | float) and not isinstance(value, bool)",
+        "isinstance(value, float)",
+    ),
+    "true is an integer": (
+        "TYPES",
+        int,
+        "not isinstance(value, int | float) or isinstance(value, bool)",
+        "not isinstance(value, int | float)",
+    ),
+    "1.0 is no integer": (
+        "TYPES",
+        int,
+        "not isinstance(value, int | float) or isinstance(value, bool)",
+        "not isinstance(value, int) or isinstance(value, bool)",
+    ),
+    "the largest is less": ("NUMBERS", int, "min(INT64_MAX, floor", "min(INT64_MAX - 1, floor"),
+    "the smallest is more": ("NUMBERS", int, "max(INT64_MIN, min", "max(INT64_MIN + 1, min"),
+    "what is near lies above": ("NUMBERS", int, "floor(value)", "int(value)"),
+    "what is near is equal": (
+        "TYPES",
+        int,
+        "State.EXACT if held == value else State.NEAR",
+        "State.EXACT",
+    ),
+    "a long text is its beginning": (
+        "LONG",
+        str,
+        "State.EXACT if held is value else State.NEAR",
+        "State.EXACT",
+    ),
+    "NULs are kept": ("STRINGS", str, "return without_nul(held)", "return held"),
+    "long texts are kept": ("LONG", str, "held = shadow_text(value)", "held = value"),
+    "1 is true": (
+        "TYPES",
+        bool,
+        "(value, State.EXACT) if isinstance(value, bool)",
+        "(bool(value), State.EXACT) if isinstance(value, int)",
+    ),
+    "true stands for 1.0": (
+        "TYPES",
+        float,
+        "isinstance(value, bool | str) or not -",
+        "isinstance(value, str) or not -",
+    ),
+    "small integers are floats": (
+        "NUMBERS",
+        float,
+        "-_EXACT_FLOATS < value",
+        "-_EXACT_FLOATS <= value",
+    ),
+    "large integers are floats": (
+        "NUMBERS",
+        float,
+        "value < _EXACT_FLOATS",
+        "value <= _EXACT_FLOATS",
+    ),
+    "1 stands for 1.5": ("TYPES", int, "whole = normal_number(value)", "whole = int(value)"),
+    "NULs are sought": ("STRINGS", str, "without_nul(shadow_text(value))", "shadow_text(value)"),
+    "long texts are sought": (
+        "LONG",
+        str,
+        "without_nul(shadow_text(value))",
+        "without_nul(value)",
+    ),
+    "true stands for 1": (
+        "TYPES",
+        bool,
+        "value if isinstance(value, bool) else None",
+        "bool(value) if isinstance(value, int) else None",
+    ),
+}
+
+KEYS = sorted({key for table in FILTER_TABLES for row in table.rows.values() for key in row})
+
 
 @pytest.fixture
 def select(make_store):
@@ -271,3 +497,41 @@ def test_expressions_without_a_mistake_pass(loaded):
     text = "return condition.negated() if node.negated"
     with installed(mutated("ragbridge.stores.milvus.filters", text, text)):
         assert [table.name for table in FILTER_TABLES if not agrees(loaded, table)] == []
+
+
+def assert_noticed(table, declared, engine=LITE):
+    """Whoever asks Milvus Lite's reader about declared keys gets another answer than a table's."""
+    columns = importlib.import_module("ragbridge.stores.milvus.columns")
+    select = LiteFilters(engine, [columns.Column(key, declared) for key in KEYS])
+    try:
+        noticed = next(disagreements(select, [TABLES[table]]), None)
+    except AssertionError:  # it counts what it does not find
+        return
+    assert noticed, "no case of the table noticed"
+
+
+@pytest.mark.parametrize(
+    ("engine", "change"),
+    [*((LITE, change) for change in ON_COLUMNS.values()), (engine_of("v2.3.5"), NO_INFIX)],
+    ids=[*ON_COLUMNS, "what is not searched is certain"],
+)
+def test_a_mutant_of_conditions_on_columns_is_caught(engine, change):
+    table, declared, *change = change
+    with installed(mutated("ragbridge.stores.milvus.column_filters", *change)):
+        assert_noticed(table, declared, engine)
+
+
+@pytest.mark.parametrize("change", FILLED.values(), ids=FILLED)
+def test_a_mutant_of_what_columns_hold_is_caught(change):
+    table, declared, *change = change
+    with installed(mutated("ragbridge.stores.milvus.columns", *change)):
+        assert_noticed(table, declared)
+
+
+@pytest.mark.stores("milvus")
+def test_a_mutant_of_columns_for_which_only_a_server_is_strict_enough_is_caught(make_store):
+    change = ("INT64_MIN < whole <= INT64_MAX", "INT64_MIN <= whole <= INT64_MAX")
+    with installed(mutated("ragbridge.stores.milvus.columns", *change)):
+        store = make_store(metadata_fields={"v": int})
+        add_tables(store, [TABLES["NUMBERS"]])
+        assert not agrees(store, TABLES["NUMBERS"])

@@ -248,7 +248,9 @@ NUMBERS = _table(
         **_values(
             true=True,
             text="9007199254740993",
+            minus_huge=-1e300,
             int_min=-(2**63),
+            before_minus_2_53=-(2**53) - 1,
             minus_2_53=-(2**53),
             minus_half=-0.5,
             zero=0,
@@ -283,7 +285,11 @@ NUMBERS = _table(
         (v == 2**64, ""),
         (v == 10**400, ""),
         (v != 10**400, "all"),
+        (v == -(2**53), "minus_2_53"),
+        (v == -(2**53) - 1, "before_minus_2_53"),
+        (v < -(2**53), "minus_huge int_min before_minus_2_53"),
         (v == 1e300, "huge"),
+        (v == -1e300, "minus_huge"),
         (v == int(1e300), "huge"),
         (v == 10**300, ""),
         (v == 0.1, "tenth"),
@@ -299,20 +305,23 @@ NUMBERS = _table(
         (v > 2**53 + 1, "before_max int_max float_2_63 huge"),
         (
             v < 2**53,
-            "int_min minus_2_53 minus_half zero tiny tenth near_third sum_third before_2_53",
+            (
+                "minus_huge int_min before_minus_2_53 minus_2_53 minus_half zero tiny tenth near_third "
+                "sum_third before_2_53"
+            ),
         ),
         (
             v <= 2.0**53,
             (
-                "int_min minus_2_53 minus_half zero tiny tenth near_third sum_third before_2_53 at_2_53 "
-                "float_2_53"
+                "minus_huge int_min before_minus_2_53 minus_2_53 minus_half zero tiny tenth near_third "
+                "sum_third before_2_53 at_2_53 float_2_53"
             ),
         ),
         (
             v < 2**53 + 1,
             (
-                "int_min minus_2_53 minus_half zero tiny tenth near_third sum_third before_2_53 at_2_53 "
-                "float_2_53"
+                "minus_huge int_min before_minus_2_53 minus_2_53 minus_half zero tiny tenth near_third "
+                "sum_third before_2_53 at_2_53 float_2_53"
             ),
         ),
         (v > 2**63 - 2, "int_max float_2_63 huge"),
@@ -325,11 +334,13 @@ NUMBERS = _table(
         (v <= 2**63, "all but missing true text huge"),
         (v <= 2**63 - 1, "all but missing true text float_2_63 huge"),
         (v < 2**63 - 1, "all but missing true text int_max float_2_63 huge"),
-        (v <= -(2**63), "int_min"),
-        (v < -(2**63), ""),
-        (v >= -(2**63), "all but missing true text"),
-        (v > -(2**63), "all but missing true text int_min"),
-        (v > -(2**64), "all but missing true text"),
+        (v <= -(2**63), "minus_huge int_min"),
+        (v < -(2**63), "minus_huge"),
+        (v >= -(2**63), "all but missing true text minus_huge"),
+        (v > -(2**63), "all but missing true text minus_huge int_min"),
+        (v >= -(2**63) + 1, "all but missing true text minus_huge int_min"),
+        (v < -(2**63) + 1, "minus_huge int_min"),
+        (v > -(2**64), "all but missing true text minus_huge"),
         (v < 10**400, "all but missing true text"),
         (v > 10**400, ""),
         (v > -(10**400), "all but missing true text"),
@@ -338,10 +349,22 @@ NUMBERS = _table(
         (v >= 1e300, "huge"),
         (v < 10**300, "all but missing true text huge"),  # 1e300 is a little more than 10**300
         (v > 10**300, "huge"),
-        (v > 0, "all but missing true text int_min minus_2_53 minus_half zero"),
-        (v >= 5e-324, "all but missing true text int_min minus_2_53 minus_half zero"),
-        (v > 5e-324, "all but missing true text int_min minus_2_53 minus_half zero tiny"),
-        (v < 0.30000000000000004, "int_min minus_2_53 minus_half zero tiny tenth near_third"),
+        (
+            v > 0,
+            "all but missing true text minus_huge int_min before_minus_2_53 minus_2_53 minus_half zero",
+        ),
+        (
+            v >= 5e-324,
+            "all but missing true text minus_huge int_min before_minus_2_53 minus_2_53 minus_half zero",
+        ),
+        (
+            v > 5e-324,
+            "all but missing true text minus_huge int_min before_minus_2_53 minus_2_53 minus_half zero tiny",
+        ),
+        (
+            v < 0.30000000000000004,
+            "minus_huge int_min before_minus_2_53 minus_2_53 minus_half zero tiny tenth near_third",
+        ),
         (v.in_([2**53 + 1, 2**63]), "after_2_53 float_2_63"),
         (v.in_([2.0**53, 10**400, 0.1]), "at_2_53 float_2_53 tenth"),
         (v.in_([2**63 - 1, -(2**63)]), "int_max int_min"),
@@ -424,6 +447,8 @@ STRINGS = _table(
         (v.text_match("\r\n"), "carriage_return"),
         (v.text_match("\t"), "tab"),
         (v.text_match("\x00"), "nul"),
+        (v.text_match("\x01"), "controls"),
+        (v.text_match("\x02"), ""),
         (v.text_match("%"), "percent"),
         (v.text_match("100%"), "percent"),
         (v.text_match("100"), "percent hundred"),

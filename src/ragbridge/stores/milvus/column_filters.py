@@ -35,8 +35,7 @@ def compile_on_column(column: Column, leaf: Leaf, engine: Engine) -> Condition |
     if operator in _UNARY:
         return Condition.exact(_UNARY[operator](column))
     if operator in _TEXT_MATCHES:
-        is_text = column.type is str and isinstance(value, str)
-        return _TEXT_MATCHES[operator](column, str(value), engine) if is_text else None
+        return _TEXT_MATCHES[operator](column, str(value), engine) if column.type is str else None
     if value is None or isinstance(value, tuple):
         return None
     return _compare(column, operator.value, value)

@@ -90,12 +90,10 @@ class Column:
         """What the columns hold for a row."""
         value = metadata.get(self.key)
         held, state = _FILLERS[self.type](value)
-        if state is State.OTHER:
-            held = self.type()
-            if value is None:
-                state = State.MISSING
-            elif value in ("", []):
-                state = State.EMPTY
+        if state is State.OTHER and value is None:
+            state = State.MISSING
+        elif state is State.OTHER and value in ("", []):
+            state = State.EMPTY
         return {self.value: held, self.state: int(state)}
 
     def literal(self, value: Scalar) -> Scalar | None:

@@ -160,6 +160,20 @@ def test_soft_deleted_rows_cost_a_query_only_where_they_are_met(make_store, monk
     assert calls[-1].arguments["filter"] == "deleted == false"
 
 
+def test_soft_deleted_rows_that_are_cleared_cost_nothing_more(make_store, monkeypatch):
+    store = make_store()
+    store.add(rows_around(deleted={1}))
+    assert ids_of(store.query(EAST)) == ["0", "2", "3"]
+    store.clear()
+    store.add(rows_around(deleted=set()))
+    store.count()
+    calls = record_calls(monkeypatch)
+    assert ids_of(store.query(EAST)) == ["0", "1", "2"]
+    assert [(call.method, call.arguments["filter"]) for call in calls] == [("search", "")]
+    store.add(rows_around(deleted={2}))
+    assert ids_of(store.query(EAST)) == ["0", "1", "3"]
+
+
 @pytest.mark.parametrize("deleted", [{0}, {0, 1, 2, 3, 4, 5, 6, 7, 8, 9}, {9}, set()])
 def test_soft_deleted_rows_are_never_among_the_matches(make_store, deleted):
     store = make_store()

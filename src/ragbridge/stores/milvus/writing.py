@@ -92,6 +92,7 @@ def clear(collection: Collection) -> Work[None]:
     if (yield from collection.open()) is None:
         return
     yield from collection.write(collection.delete(EVERYTHING), rows=_IDS_AT_ONCE)
+    collection.ledger().met_deleted = False  # where others' rows remain, a search tells
 
 
 def _nothing() -> Work[set[str]]:

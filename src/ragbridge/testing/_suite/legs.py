@@ -1,6 +1,6 @@
 """What sparse, full-text and hybrid searches promise, for the stores that have them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from math import atan, pi
 from typing import Any
@@ -22,6 +22,7 @@ from ragbridge.stores.base import (
     VectorStoreQuery,
     WeightedRanker,
 )
+from ragbridge.testing._reference import ReferenceVectorStore
 from ragbridge.testing._suite.base import StoreSuite
 from ragbridge.testing._suite.samples import (
     NASTY_TEXTS,
@@ -60,6 +61,40 @@ class SparseTests(StoreSuite):
     def test_sparse_rows_that_share_nothing_are_no_matches(self, store: VectorStore) -> None:
         store.add(self.ROWS)
         assert self.search(store, {0: 1.0, 6: 1.0}, top_k=-1) == []
+
+    @pytest.mark.parametrize(
+        "restriction",
+        [
+            {},
+            {"top_k": 1},
+            {"top_k": -1},
+            {"min_score": 0.5},
+            {"filters": where("n") > 1},
+            {"include_deleted": True},
+        ],
+        ids=str,
+    )
+    def test_queries_may_have_negative_weights(
+        self, store: VectorStore, restriction: dict[str, Any]
+    ) -> None:
+        reference = ReferenceVectorStore()
+        store.add(self.ROWS)
+        reference.add(self.ROWS)
+        for weights in ({1: 2.0, 5: -0.25}, {1: -1.0, 5: 1.0}, {5: 1.0, 7: -1.0}, {1: -1.0}):
+            wanted = self.search(reference, weights, **restriction)
+            found = self.search(store, weights, **restriction)
+            assert_ranked(found, {match.id: match.similarity_score for match in wanted})
+
+    def test_what_scores_nothing_is_no_match(self, store: VectorStore) -> None:
+        store.add(self.ROWS)
+        assert_ranked(self.search(store, {1: 2.0, 5: -1.0}, top_k=-1), {"b": 1.0})
+        assert self.search(store, {1: -1.0, 5: -1.0}, top_k=-1) == []
+        queries = [
+            VectorStoreQuery(embedding=SparseVector([1, 5], weights))
+            for weights in ([2.0, -1.0], [2.0, 1.0], [-1.0, -1.0])
+        ]
+        found = [ids_of(matches) for matches in store.query_many(queries)]
+        assert found == [["b"], ["a", "b", "c"], []]
 
     def test_sparse_restrictions(self, store: VectorStore) -> None:
         store.add(self.ROWS)
@@ -193,7 +228,7 @@ ROWS = tuple(
     for n in range(8)
 )
 
-PARTS: dict[Leg, Any] = {
+PARTS: Mapping[Leg, Any] = {
     Leg.DENSE: [1.0, 0.2, 0.0, 0.0],
     Leg.SPARSE: SparseVector([1, 4], [1.0, 0.5]),
     Leg.FULL_TEXT: "zebra",
@@ -202,13 +237,19 @@ PARTS: dict[Leg, Any] = {
 COMBINATIONS = [legs for size in (2, 3) for legs in combinations(PARTS, size)]
 
 
-def hybrid_query(legs: Sequence[Leg], **query: Any) -> VectorStoreQuery:
+NEGATIVE: Mapping[Leg, Any] = {**PARTS, Leg.SPARSE: SparseVector([1, 4], [1.0, -4.0])}
+"""With a negative weight, for which one of the rows is no match."""
+
+
+def hybrid_query(
+    legs: Sequence[Leg], parts: Mapping[Leg, Any] = PARTS, **query: Any
+) -> VectorStoreQuery:
     """A query with these legs."""
-    dense, sparse = (PARTS[leg] if leg in legs else None for leg in (Leg.DENSE, Leg.SPARSE))
+    dense, sparse = (parts[leg] if leg in legs else None for leg in (Leg.DENSE, Leg.SPARSE))
     embedding: Embedding | None = dense or sparse
     if dense and sparse:
         embedding = HybridVector(dense, sparse)
-    text = PARTS[Leg.FULL_TEXT] if Leg.FULL_TEXT in legs else None
+    text = parts[Leg.FULL_TEXT] if Leg.FULL_TEXT in legs else None
     return VectorStoreQuery(embedding=embedding, text=text, **query)
 
 
@@ -267,6 +308,13 @@ class HybridTests(StoreSuite):
         ):
             wanted = fused(store, legs, RRFRanker(), **restriction)
             assert_ranked(store.query(hybrid_query(legs, **restriction)), wanted, 10)
+
+    def test_fusion_of_negative_weights(self, store: VectorStore, legs: Sequence[Leg]) -> None:
+        store.add(ROWS)
+        alone = store.query(hybrid_query([Leg.SPARSE], NEGATIVE))
+        assert {match.id for match in alone} == {f"r{n}" for n in (0, 1, 3, 5, 6, 7)}
+        wanted = fused(store, legs, RRFRanker(), parts=NEGATIVE)
+        assert_ranked(store.query(hybrid_query(legs, NEGATIVE)), wanted, 10)
 
     def test_candidates_per_leg(self, store: VectorStore, legs: Sequence[Leg]) -> None:
         store.add(ROWS)

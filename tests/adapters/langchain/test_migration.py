@@ -1,19 +1,14 @@
 """The README's table for those who come from langchain-milvus: every row of it, run."""
 
-import re
-from pathlib import Path
-
 import pytest
 from langchain_core.documents import Document
 
+from migration import MigrationTable
 from ragbridge import HashingEmbeddingProvider, WeightedRanker, where
 from ragbridge.langchain import RagbridgeVectorStore, to_langchain_document
 from ragbridge.stores.base import SimilarityMetric
 
-README = (Path(__file__).parents[3] / "README.md").read_text()
-TABLE = README.split("Those who come from langchain-milvus write:")[1].split("\n## ")[0]
-CELL = re.compile(r"\| `(.+?)`[^|]* \| `(.+?)`[^|]* \|\n")
-ROWS = CELL.findall(TABLE)
+TABLE = MigrationTable("langchain-milvus", store="store")
 DOCUMENTS = [
     Document("A folding tent", id="a", metadata={"price": 80, "kind": "tent"}),
     Document("A tent for two", id="b", metadata={"price": 121, "kind": "tent"}),
@@ -22,8 +17,7 @@ DOCUMENTS = [
 
 
 def test_every_row_of_the_table_is_read():
-    assert len(ROWS) == TABLE.count("\n| `") >= 20
-    assert set(CHECKS) == {there for there, _ in ROWS}
+    TABLE.assert_read(CHECKS, at_least=20)
 
 
 def found(*expected):
@@ -111,11 +105,6 @@ def names(tmp_path):
 
 
 @pytest.mark.stores("milvus-lite")
-@pytest.mark.parametrize(("there", "here"), ROWS, ids=[here for _, here in ROWS])
+@pytest.mark.parametrize(("there", "here"), TABLE.rows, ids=[here for _, here in TABLE.rows])
 def test_a_row_does_what_it_says(store_name, names, there, here):
-    result = eval(here, names)
-    try:
-        assert CHECKS[there](result, names), result
-    finally:
-        if isinstance(result, RagbridgeVectorStore):
-            result.store.close()
+    TABLE.assert_done(here, names, CHECKS[there])

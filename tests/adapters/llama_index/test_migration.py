@@ -1,23 +1,17 @@
 """The README's table for those who come from llama-index-vector-stores-milvus: every row of it, run."""
 
-import re
-from pathlib import Path
-
 import pytest
 from llama_index.core import MockEmbedding, VectorStoreIndex
 from llama_index.core.base.base_retriever import BaseRetriever
 
 from llama_index_stores import make_node
+from migration import MigrationTable
 from ragbridge import RRFRanker, where
 from ragbridge.embeddings import EmbeddingProvider, SparseVector
 from ragbridge.llama_index import RagbridgeVectorStore
 from ragbridge.stores.base import SimilarityMetric
 
-README = (Path(__file__).parents[3] / "README.md").read_text()
-TABLE = README.split("Those who come from llama-index-vector-stores-milvus write:")[1].split(
-    "\n## "
-)[0]
-ROWS = re.findall(r"\| `(.+?)` \| `(.+?)` \|\n", TABLE)
+TABLE = MigrationTable("llama-index-vector-stores-milvus", store="vector_store")
 NODES = [
     make_node("a", (1, 0, 0, 0), text="a folding tent", doc="doc-a", metadata={"price": 80}),
     make_node(
@@ -28,8 +22,7 @@ NODES = [
 
 
 def test_every_row_of_the_table_is_read():
-    assert len(ROWS) == TABLE.count("\n| `") >= 18
-    assert set(CHECKS) == {there for there, _ in ROWS}
+    TABLE.assert_read(CHECKS, at_least=18)
 
 
 class Encoder(EmbeddingProvider):
@@ -124,11 +117,6 @@ def names(tmp_path):
 
 
 @pytest.mark.stores("milvus-lite")
-@pytest.mark.parametrize(("there", "here"), ROWS, ids=[here for _, here in ROWS])
+@pytest.mark.parametrize(("there", "here"), TABLE.rows, ids=[here for _, here in TABLE.rows])
 def test_a_row_does_what_it_says(store_name, names, there, here):
-    result = eval(here, names)
-    try:
-        assert CHECKS[there](result, names), result
-    finally:
-        if isinstance(result, RagbridgeVectorStore):
-            result.vector_store.close()
+    TABLE.assert_done(here, names, CHECKS[there])

@@ -1,6 +1,7 @@
 """Declared metadata: typed columns that make filters faster and change no answer."""
 
-from itertools import cycle
+from itertools import cycle, product
+from time import sleep
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from filter_tables import disagreements
 from lite_filters import LiteFilters
 from ragbridge.errors import InvalidConfigError
-from ragbridge.filters import matches, where
+from ragbridge.filters import MetadataFilter, MetadataFilters, matches, where
 from ragbridge.stores._requests import Selection, VectorShape
 from ragbridge.stores.base import SimilarityMetric, VectorStoreQuery
 from ragbridge.stores.milvus import MilvusVectorStore
@@ -81,12 +82,66 @@ def test_tables_on_an_engine(make_store, table, declared):
         assert set(ids_of(store.scan(condition, include_embeddings=False))) == wanted, condition
 
 
+def about(key, condition):
+    """The same condition on `key` instead of "v"."""
+    if isinstance(condition, MetadataFilters):
+        return MetadataFilters(
+            [about(key, each) for each in condition.filters], condition.condition
+        )
+    name = key if condition.key == "v" else condition.key
+    return MetadataFilter(name, condition.operator, condition.value)
+
+
+@BOTH
+def test_tables_over_sealed_rows(make_store, store_name):
+    """They are answered from the indexes of columns, which an engine makes of what is flushed."""
+    keys = {f"v_{declared.__name__}": declared for declared in TYPES}
+    store = make_store(metadata_fields=keys)
+    tables = [table for table in FILTER_TABLES if any("v" in row for row in table.rows.values())]
+    rows = [
+        (table.name, name, {**data, **dict.fromkeys(keys, data["v"])} if "v" in data else data)
+        for table in tables
+        for name, data in table.rows.items()
+    ]
+    enough = 1_100 if store_name == "milvus" else 10  # servers make no index of fewer than 1,024
+    others = [("other", str(number), row[2]) for number, row in zip(range(enough), cycle(rows))]
+    store.add(
+        [
+            make_entry(f"{document}: {name}", text=name, document_id=document, metadata=data)
+            for document, name, data in [*rows, *others]
+        ]
+    )
+    seal(store)
+    asked_of = [
+        (table, key)
+        for table, (key, declared) in product(tables, keys.items())
+        if sum(type(row.get("v")) is declared for row in table.rows.values()) > 1
+    ]
+    for table, key in asked_of:
+        for condition, wanted in table.cases:
+            asked = about(key, condition)
+            found = store.scan(asked, document_ids=[table.name], include_embeddings=False)
+            assert {row.chunk.content for row in found} == wanted, asked
+
+
+def seal(store):
+    """Have everything flushed and indexed, and loaded anew."""
+    client, name = store.client, store.collection_name
+    client.flush(name)
+    for index in client.list_indexes(name):
+        while client.describe_index(name, index).get("pending_index_rows", 0):
+            sleep(0.1)
+    client.release_collection(name)
+    client.load_collection(name)
+
+
 @pytest.mark.parametrize(
     ("condition", "wanted"),
     [
         (where("price") < 100, "(k_price == 1 and m_price < 100.0)"),
         (where("category") == "a", '(k_category in [1, 2] and m_category == "a")'),
         (where("count") >= 3, "(k_count in [1, 2] and m_count >= 3)"),
+        (where("count") == 3.0, "(k_count == 1 and m_count == 3)"),
         (where("new") == True, "(k_new == 1 and m_new == true)"),  # noqa: E712
         (where("price").exists(), "k_price > 0"),
         (~(where("price") < 100), "(k_price != 1 or m_price >= 100.0)"),
@@ -96,6 +151,25 @@ def test_the_engine_compares_columns_alone(condition, wanted):
     columns = {key: Column(key, each) for key, each in FIELDS.items()}
     selection = Selection(condition, include_deleted=True)
     assert compile_selection(selection, LITE, columns).may == wanted
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        where("category") == "long " * 1000,
+        where("category").text_match(""),
+        where("category").text_match("", ignore_case=True),
+    ],
+)
+def test_the_engine_decides_alone(condition):
+    columns = {"category": Column("category", str)}
+    assert compile_selection(Selection(condition), LITE, columns).is_exact
+
+
+def test_of_texts_only_long_ones_are_looked_at():
+    selection = Selection(where("category").text_match("tent"), include_deleted=True)
+    found = compile_selection(selection, LITE, {"category": Column("category", str)})
+    assert found.must == '(k_category == 1 and m_category like "%tent%")'
 
 
 @BOTH

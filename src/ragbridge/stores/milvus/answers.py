@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
+from ragbridge.stores.milvus.asking import ReadHits
 from ragbridge.stores.milvus.layout import ID
 from ragbridge.stores.milvus.rows import Row
 
@@ -11,7 +12,9 @@ Hits: TypeAlias = list[tuple[Row, float]]
 
 
 def hits_of(answer: Any) -> Hits:
-    """The rows and distances of an answer, one of pymilvus's `HybridHits`."""
+    """The rows and distances of an answer: `ReadHits`, or one of pymilvus's `HybridHits`."""
+    if isinstance(answer, ReadHits):
+        return answer
     columns = _json_columns(answer)
     if columns is None:
         return [({**hit["entity"], ID: hit["id"]}, hit["distance"]) for hit in answer]

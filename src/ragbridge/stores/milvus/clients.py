@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from typing import Any, Final
 
 from ragbridge.errors import missing_dependency
+from ragbridge.stores.milvus.asking import take_dense_vectors
 from ragbridge.stores.milvus.config import check_pymilvus_environment
 from ragbridge.stores.milvus.packing import take_row_data
 
@@ -40,6 +41,7 @@ def connect(options: dict[str, Any], seconds: float) -> Any:
     if not client._config.is_global:
         client._handler._on_rpc_error = _hand_back
         take_row_data(client._handler)
+        take_dense_vectors(client._handler)
     return client
 
 
@@ -50,6 +52,7 @@ async def aconnect(options: dict[str, Any], seconds: float) -> Any:
     if not client._config.is_global:
         client._handler._on_rpc_error = _ahand_back
         take_row_data(client._handler)
+        take_dense_vectors(client._handler)
     return client
 
 

@@ -22,6 +22,7 @@ from ragbridge.stores._requests import Selection
 from ragbridge.stores._scoring import exact, exact_of_bits
 from ragbridge.stores.base import Leg, SimilarityMetric, VectorStoreQuery
 from ragbridge.stores.milvus.answers import Hits, hits_of
+from ragbridge.stores.milvus.asking import DenseVectors
 from ragbridge.stores.milvus.capabilities import Engine
 from ragbridge.stores.milvus.collection import Collection
 from ragbridge.stores.milvus.connection import Call
@@ -118,8 +119,10 @@ def request(leg: Leg, sought: Sequence[Any], limit: int, scope: Scope) -> dict[s
     layout = scope.layout
     index = layout.index_of(leg)
     params = {} if index is None else index.search_params(limit, scope.search_params.get(leg))
-    data = [*sought]
+    data: list[Any]
     if leg is Leg.DENSE:
+        # What other tools' rows are made of is read off pymilvus's own answers.
+        data = DenseVectors(sought) if layout.schema.foreign is None else [*sought]
         metric = METRICS[layout.metric]
         if layout.shape.binary:
             data = [vector.packed.tobytes() for vector in sought]
@@ -360,6 +363,9 @@ def without_id(fields: Sequence[str]) -> list[str]:
 
 def ordered(hits: Hits, top_k: int) -> Hits:
     """The best first, ties in the order of their ids."""
+    scores = [score for _, score in hits]
+    if all(map(operator.gt, scores, scores[1:])):  # as engines give them
+        return hits if top_k == -1 else hits[:top_k]
     numbered = ((place, score) for place, (_, score) in enumerate(hits))
     best = best_first(numbered, top_k, lambda place: str(hits[place][0][ID]))
     return [(hits[place][0], score) for place, score in best]

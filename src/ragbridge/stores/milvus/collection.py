@@ -52,6 +52,7 @@ from ragbridge.stores.milvus.tenancy import Tenancy
 T = TypeVar("T")
 
 _ALONE: Final = Tenancy()
+_NO_OPTIONS: Final = QueryOptions()
 _DEFAULT_PARTITION: Final = "_default"
 _PARTITIONS_LAST: Final = 1.0
 """Seconds for which other processes are trusted to make no partition; asking takes milliseconds."""
@@ -93,6 +94,7 @@ class Collection:
         self._plan = plan
         self._engine: Engine | None = None
         self._layout: Layout | None = None
+        self._capabilities: frozenset[Capability] = frozenset()
         self._real_name = name
         self._partition_is_there = False
         self._takes_partitions = False
@@ -170,7 +172,7 @@ class Collection:
         layout = layout or (yield from self.open())
         if layout is None:
             return self._plan.capabilities((yield from self.engine()))
-        return layout.schema.capabilities
+        return self._capabilities
 
     def metric(self) -> Work[SimilarityMetric]:
         """How dense vectors are compared, or would be if it were made."""
@@ -220,6 +222,8 @@ class Collection:
 
     def narrowed(self, options: QueryOptions) -> "Collection":
         """The open collection as a query with these options sees it."""
+        if options == _NO_OPTIONS:
+            return self
         view = copy(self)
         view._level = options.consistency_level or self._level
         if options.expr is not None:
@@ -402,7 +406,10 @@ class Collection:
             layout = read_layout(self.name, layout, index)
         self._plan.check(self.name, layout)
         yield from self._ask(self._call("load_collection"))
-        self._layout = layout
+        self._note(layout)
+
+    def _note(self, layout: Layout) -> None:
+        self._layout, self._capabilities = layout, layout.schema.capabilities
 
     def _open_foreign(self, description: Mapping[str, Any]) -> Work[None]:
         """Open it as another tool made it; nothing in it is changed."""
@@ -418,7 +425,7 @@ class Collection:
             index = yield from self._find_index(found.vector)
             layout = read_layout(self.name, layout, index)
         self._plan.check(self.name, layout)
-        self._layout = layout
+        self._note(layout)
 
     def _look_at_a_row(self, fields: Fields) -> Work[Mapping[str, Any] | None]:
         if not fields.is_dynamic:

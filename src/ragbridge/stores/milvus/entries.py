@@ -6,6 +6,7 @@ texts, each is taken apart and checked by itself.
 """
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any, Final
 
 from ragbridge.documents import TextChunk, are_texts, is_plain_json, unchecked_text_chunk
@@ -19,15 +20,14 @@ from ragbridge.stores.milvus.layout import (
     FRAMEWORK_DATA,
     ID,
     METADATA,
-    SPARSE,
-    VECTOR,
 )
-from ragbridge.stores.milvus.rows import Row, decode
+from ragbridge.stores.milvus.rows import FIELDS, Row, decode
 from ragbridge.stores.milvus.shadows import INT64_MAX
 from ragbridge.stores.milvus.tenancy import Tenancy
 from ragbridge.stores.milvus.texts import with_nul
 
 _TEXT: Final = TextChunk(content="").type
+_READ: Final = itemgetter(ID, CONTENT, DOCUMENT_ID, METADATA, FRAMEWORK_DATA, CHUNK, DELETED)
 _LEAST: Final = 3  # what is said of every text: class, type and hash
 
 
@@ -37,45 +37,49 @@ def matches_of(hits: Hits, tenancy: Tenancy) -> list[VectorMatch]:
     Raises:
         InvalidDocumentError: a row is not as ragbridge writes it; the message names what is wrong.
     """
-    if _are_as_written([row for row, _ in hits]):
+    rows = [row for row, _ in hits]
+    read = [*map(_READ, rows)]
+    if _are_as_written(rows, read):
         return [
-            unchecked(VectorMatch, similarity_score=float(score), **_taken_apart(row, tenancy))
-            for row, score in hits
+            _match(fields, score, tenancy) for fields, (_, score) in zip(read, hits, strict=True)
         ]
     return [VectorMatch(similarity_score=score, **decode(row, tenancy)) for row, score in hits]
 
 
-def _taken_apart(row: Row, tenancy: Tenancy) -> dict[str, Any]:
-    described = row[CHUNK]
-    fields = {
+def _match(fields: tuple[Any, ...], score: float, tenancy: Tenancy) -> VectorMatch:
+    row_id, content, document_id, metadata, framework_data, described, deleted = fields
+    chunk = {
         "id": described.get("id"),
         "type": _TEXT,
-        "content": row[CONTENT],
-        "metadata": row[METADATA],
-        "document_id": with_nul(row[DOCUMENT_ID]) or None,
+        "content": content,
+        "metadata": metadata,
+        "document_id": with_nul(document_id) or None,
         "index": described.get("index"),
         "start": described.get("start"),
         "end": described.get("end"),
     }
-    return {
-        "id": tenancy.given(row[ID]),
-        "embedding": None,
-        "chunk": unchecked_text_chunk(fields),
-        "framework_data": row[FRAMEWORK_DATA],
-        "deleted": bool(row[DELETED]),
-    }
+    return unchecked(
+        VectorMatch,
+        id=tenancy.given(row_id),
+        embedding=None,
+        chunk=unchecked_text_chunk(chunk),
+        framework_data=framework_data,
+        deleted=bool(deleted),
+        similarity_score=float(score),
+    )
 
 
-def _are_as_written(rows: Sequence[Row]) -> bool:
+def _are_as_written(rows: Sequence[Row], read: Sequence[tuple[Any, ...]]) -> bool:
     """Whether all rows are certainly as they were written: texts, and read without their vectors."""
-    ids = [row[ID] for row in rows]
-    texts = [*ids, *(row[CONTENT] for row in rows), *(row[DOCUMENT_ID] for row in rows)]
-    data = [row[METADATA] for row in rows] + [row[FRAMEWORK_DATA] for row in rows]
+    if set(map(len, rows)) != {len(FIELDS)}:
+        return False
+    ids, contents, document_ids, metadata, framework_data, described, _ = zip(*read, strict=True)
+    data = metadata + framework_data
     return (
-        all(VECTOR not in row and SPARSE not in row and _is_text(row[CHUNK]) for row in rows)
+        all(map(_is_text, described))
         and all(ids)
-        and are_texts(texts)
-        and set(map(type, data)) <= {dict}
+        and are_texts(ids + contents + document_ids)
+        and set(map(type, data)) == {dict}
         and is_plain_json([*filter(None, data)])
     )
 

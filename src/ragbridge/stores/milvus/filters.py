@@ -19,6 +19,7 @@ from ragbridge.stores.milvus.capabilities import Engine
 from ragbridge.stores.milvus.column_filters import compile_on_column, is_one_of
 from ragbridge.stores.milvus.columns import Column
 from ragbridge.stores.milvus.expressions import (
+    EVERYTHING,
     FALSE,
     NOTHING,
     Clause,
@@ -70,6 +71,9 @@ class Expression:
         return self.doubtful == NOTHING
 
 
+_UNRESTRICTED: Final = Expression(EVERYTHING, EVERYTHING, NOTHING)
+
+
 def compile_selection(
     selection: Selection, engine: Engine, columns: Mapping[str, Column] = _NONE
 ) -> Expression:
@@ -93,6 +97,8 @@ def not_deleted(expression: Expression) -> Expression:
 def _compile_with_deleted(
     selection: Selection, engine: Engine, columns: Mapping[str, Column]
 ) -> Expression:
+    if selection.filters is None and selection.ids is selection.document_ids is None:
+        return _UNRESTRICTED
     outer = []
     if selection.ids is not None:
         outer.append(one_of(ID, selection.ids))

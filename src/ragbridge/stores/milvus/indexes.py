@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
+from functools import cache
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, TypeAlias
 
@@ -267,9 +268,10 @@ class VectorIndex:
                 raise InvalidConfigError(f"{engine} ignores {parameter.name} of {self.name}")
 
     @classmethod
-    def _parameters(cls) -> dict[str, _Parameter]:
+    @cache
+    def _parameters(cls) -> Mapping[str, _Parameter]:
         """The parameters by attribute."""
-        return {f.name: f.metadata["parameter"] for f in fields(cls)}
+        return MappingProxyType({f.name: f.metadata["parameter"] for f in fields(cls)})
 
     def _values(self) -> dict[str, Any]:
         """Every parameter that is set, by Milvus's names."""

@@ -86,6 +86,8 @@ def query_many(
         found = yield from _find(search, wanted[places[0]], parts, collection.ledger())
         for place, hits in zip(places, _unshared(found), strict=True):
             answers[place] = yield from _matches(hits, queries[place].min_score, collection.tenancy)
+            if len(queries) > 1:
+                yield from pause()
     return answers
 
 
@@ -135,8 +137,9 @@ def _matches(hits: Hits, min_score: float | None, tenancy: Tenancy) -> Work[list
     found = [hit for hit in hits if min_score is None or hit[1] >= min_score]
     matches: list[VectorMatch] = []
     for start in range(0, len(found), _ROWS_BETWEEN_PAUSES):
+        if start:
+            yield from pause()
         matches += matches_of(found[start : start + _ROWS_BETWEEN_PAUSES], tenancy)
-        yield from pause()
     return matches
 
 

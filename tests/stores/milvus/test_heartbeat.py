@@ -97,6 +97,7 @@ async def test_it_beats_while_a_bulk_add_is_refused(make_store, entries):
     assert await store.acount() == 1
 
 
+@pytest.mark.usefixtures("_no_clearing_away")
 async def test_it_beats_during_many_queries(make_store, entries):
     store = make_store()
     await store.aadd(entries[:10_000])

@@ -3,8 +3,10 @@
 from uuid import uuid4
 
 import pytest
+from pymilvus import MilvusClient
 
 from engine_calls import record_calls
+from foreign_layouts import MADE
 from ragbridge.stores.base import SimilarityMetric, VectorStoreQuery
 from ragbridge.stores.milvus import MilvusVectorStore
 from ragbridge.testing._suite.samples import ids_of, make_entry
@@ -102,8 +104,6 @@ def test_stores_of_one_collection_know_of_each_others_writes(milvus_server, leve
 
 
 def test_an_alias_may_be_moved_between_a_write_and_a_read(milvus_server):
-    from pymilvus import MilvusClient
-
     one, two, alias = (f"test_{uuid4().hex}" for _ in range(3))
     uri = milvus_server.uri
     client = MilvusClient(uri)
@@ -138,3 +138,19 @@ async def test_sync_and_async_reads_see_each_others_writes(make_store):
         assert store.count() == 2 * number + 2
     await store.adelete(["a0", "b0"])
     assert store.count() == 18
+
+
+def test_the_first_reads_see_what_others_wrote(milvus_uri, levels):
+    """The look at a row by which a layout is recognised, and the first read of rows."""
+    name = f"made_{uuid4().hex}"
+    client = MilvusClient(milvus_uri)
+    MADE["ballerina"].make(client, name, "COSINE")
+    metadata = {"fileName": "f"}
+    client.insert(name, [{"id": 5, "vector": [1.0, 0.0, 0.0, 0.0], "metadata": metadata}])
+    with MilvusVectorStore.open(name, uri=milvus_uri) as store:
+        assert store.get(["5"])[0].chunk.metadata == metadata
+        assert levels() == ["Strong", "Strong"]
+        store.count()
+        assert levels() == ["Session"]
+    client.drop_collection(name)
+    client.close()

@@ -431,7 +431,12 @@ class Collection:
         if not fields.is_dynamic:
             return None
         call = self._call(
-            "query", filter="", limit=1, output_fields=[DYNAMIC], **self._where_to_read
+            "query",
+            filter="",
+            limit=1,
+            output_fields=[DYNAMIC],
+            consistency_level="Strong",
+            **self._where_to_read,
         )
         rows = yield from self._ask(call)
         return rows[0] if rows else None

@@ -24,8 +24,9 @@ class Ledger:
     """The writes to one collection, shared by all stores of this process.
 
     A read waits for everything that was written before it ("Strong", up to 200 ms on a server) only
-    if there was a write that no such read has covered yet. Other reads ask for "Session", which
-    costs nothing then and does not see deletes on server 2.3.
+    if there was a write that no such read has covered yet, and so does the first, for what other
+    processes wrote. Other reads ask for "Session", which costs nothing then and does not see deletes
+    on server 2.3.
 
     Args:
         name: The collection's; "" where every read sees all writes anyway.
@@ -38,7 +39,7 @@ class Ledger:
     def __init__(self, name: str = "", *, is_alias: bool = False) -> None:
         self._name = name
         self._is_alias = is_alias
-        self._seen = 0
+        self._seen = -1
         self._buffered = 0
         self.met_deleted = False
         self._most_buffered = -1  # another process may have left rows in the buffer

@@ -66,9 +66,10 @@ def _searching(handler: Any, theirs: Callable[..., Any]) -> Callable[..., Any]:
 
     wire = _Wire(handler)
 
-    def search(handler: Any, *, request: Any, timeout: float, context: Any, **_told: Any) -> Any:
+    def search(handler: Any, *, request: Any, timeout: float, context: Any, **asked: Any) -> Any:
         metadata = context.to_grpc_metadata()
-        return wire.read(handler._stub.Search(request, timeout=timeout, metadata=metadata))
+        answer = handler._stub.Search(request, timeout=timeout, metadata=metadata)
+        return wire.read(answer, asked["output_fields"])
 
     send = retry_on_rpc_failure()(search)
 
@@ -100,11 +101,11 @@ def _asearching(handler: Any, theirs: Callable[..., Any]) -> Callable[..., Any]:
         request: Any,
         timeout: float,  # noqa: ASYNC109 - pymilvus gives it to gRPC
         context: Any,
-        **_told: Any,
+        **asked: Any,
     ) -> Any:
         metadata = context.to_grpc_metadata()
         answer = await handler._async_stub.Search(request, timeout=timeout, metadata=metadata)
-        return wire.read(answer)
+        return wire.read(answer, asked["output_fields"])
 
     send = retry_on_rpc_failure()(search)
 
@@ -202,14 +203,23 @@ class _Wire:
         pattern = self._patterns.get(kind)
         return None if pattern is None else self._filled_in(pattern, asked)
 
-    def read(self, response: Any) -> Any:
-        """The answers for each vector, as `ReadHits` or as pymilvus has them."""
+    def read(self, response: Any, wanted: Sequence[str]) -> Any:
+        """The answers for each vector, as `ReadHits` or as pymilvus has them.
+
+        Milvus Lite also sends the dynamic keys, which nobody asked for.
+        """
         self._check(response.status)
         results = response.results
-        columns = {field.field_name: self._plain_values(field) for field in results.fields_data}
+        columns = {
+            field.field_name: self._plain_values(field)
+            for field in results.fields_data
+            if not field.is_dynamic
+        }
         columns[results.primary_field_name or "id"] = results.ids.str_id.data
         rows = sum(results.topks)
-        if any(column is None or len(column) != rows for column in columns.values()):
+        if not columns.keys() >= {*wanted} or any(
+            column is None or len(column) != rows for column in columns.values()
+        ):
             return self._answer(results, status=response.status, session_ts=response.session_ts)
         found = (
             dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)
@@ -220,7 +230,7 @@ class _Wire:
     def _plain_values(self, field: Any) -> Sequence[Any] | None:
         """The values of a column; None where they are more than texts, flags or JSON."""
         slot = self._slots.get(field.type)
-        if slot is None or field.is_dynamic or field.valid_data:
+        if slot is None or field.valid_data:
             return None
         values: Sequence[Any] = getattr(field.scalars, slot).data
         return [*map(self._load, values)] if slot == "json_data" else values

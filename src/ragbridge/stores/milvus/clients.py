@@ -1,9 +1,7 @@
 """pymilvus and its two clients, made to leave waiting, repeating and reporting to those who call."""
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from typing import Any, Final
 
 from ragbridge.errors import missing_dependency
@@ -56,17 +54,19 @@ async def aconnect(options: dict[str, Any], seconds: float) -> Any:
     return client
 
 
-@contextmanager
-def calling() -> Iterator[None]:
+class calling:  # noqa: N801 - a context manager
     """Within, pymilvus does not log the errors that it raises.
 
     It would log each attempt with its traceback, and with what the engine says, which may quote rows.
     """
-    token = _CALLING.set(True)
-    try:
-        yield
-    finally:
-        _CALLING.reset(token)
+
+    _token: Token[bool]
+
+    def __enter__(self) -> None:
+        self._token = _CALLING.set(True)
+
+    def __exit__(self, *_error: object) -> None:
+        _CALLING.reset(self._token)
 
 
 def _is_called_by_others(_record: logging.LogRecord) -> bool:

@@ -6,8 +6,8 @@ are `_twins.Step`s: what an operation asks and how it reads the answers is writt
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -150,7 +150,7 @@ class Connection:
         return [await self._aanswer(client, call, deadline) for call in calls]
 
     def _answer(self, client: Any, call: Call, deadline: Deadline) -> Any:
-        with self._translating(call.method):
+        with _Translating(self, call.method):
             return repeating(deadline)(self._try, client, call, deadline)
 
     def _try(self, client: Any, call: Call, deadline: Deadline) -> Any:
@@ -159,7 +159,7 @@ class Connection:
             return getattr(client, call.method)(**_arguments(call, deadline))
 
     async def _aanswer(self, client: Any, call: Call, deadline: Deadline) -> Any:
-        with self._translating(call.method):
+        with _Translating(self, call.method):
             return await arepeating(deadline)(self._atry, client, call, deadline)
 
     async def _atry(self, client: Any, call: Call, deadline: Deadline) -> Any:
@@ -171,27 +171,15 @@ class Connection:
         self._prepare()
         deadline = Deadline(seconds)
         client = self._connected(deadline)
-        with self._translating("ping"):
+        with _Translating(self, "ping"):
             return str(self._try(client, Call.to("get_server_version"), deadline))
 
     async def _aprobe(self, seconds: float) -> str:
         await self._aprepare()
         deadline = Deadline(seconds)
         client = await self._aconnected(deadline)
-        with self._translating("ping"):
+        with _Translating(self, "ping"):
             return str(await self._atry(client, Call.to("get_server_version"), deadline))
-
-    @contextmanager
-    def _translating(self, method: str) -> Iterator[None]:
-        import grpc
-        from pymilvus.exceptions import MilvusException
-
-        try:
-            yield
-        except (MilvusException, grpc.RpcError, grpc.FutureTimeoutError) as error:
-            self.check_open()
-            config = self.config
-            raise translate(error, method=method, place=config.uri, secret=config.token) from error
 
     def _deadline(self) -> Deadline:
         return Deadline(self.config.timeout)
@@ -235,7 +223,7 @@ class Connection:
         return client
 
     def _connect(self, deadline: Deadline) -> Any:
-        with self._translating("connecting"):
+        with _Translating(self, "connecting"):
             client = repeating(deadline, self._is_worth_waiting_for)(self._try_connecting, deadline)
         self._has_connected = True
         return client
@@ -258,7 +246,7 @@ class Connection:
         return mine.client
 
     async def _aconnect(self, deadline: Deadline) -> Any:
-        with self._translating("connecting"):
+        with _Translating(self, "connecting"):
             trying = arepeating(deadline, self._is_worth_waiting_for)
             client = await trying(self._atry_connecting, deadline)
         self._has_connected = True
@@ -279,6 +267,33 @@ class Connection:
                 del self._loop_clients[closed]
                 _forget_loop(closed)
             return self._loop_clients.setdefault(loop, _LoopClient())
+
+
+class _Translating:
+    """Within, what pymilvus raises becomes an error of ragbridge's.
+
+    Args:
+        connection: Whose.
+        method: What was called.
+    """
+
+    def __init__(self, connection: Connection, method: str) -> None:
+        self._connection = connection
+        self._method = method
+
+    def __enter__(self) -> None:
+        """There is nothing to prepare."""
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if error is None:
+            return
+        import grpc
+        from pymilvus.exceptions import MilvusException
+
+        if isinstance(error, MilvusException | grpc.RpcError | grpc.FutureTimeoutError):
+            self._connection.check_open()
+            place, secret = self._connection.config.uri, self._connection.config.token
+            raise translate(error, method=self._method, place=place, secret=secret) from error
 
 
 def _arguments(call: Call, deadline: Deadline) -> dict[str, Any]:

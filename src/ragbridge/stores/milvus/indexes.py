@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, TypeAlias
 
@@ -230,6 +230,11 @@ class VectorIndex:
             UnsupportedQueryError: the index has no such search parameter; the message lists them.
             InvalidQueryError: a value is out of its range.
         """
+        if overrides is None:
+            return dict(_usual_params(self, top_k))
+        return self._params(top_k, overrides)
+
+    def _params(self, top_k: int, overrides: Mapping[str, Any]) -> dict[str, _Value]:
         values = self._query_defaults(top_k) | self._values() | self._checked(overrides)
         if conflict := self._conflict(values):
             raise InvalidQueryError(f"{self.name}: {conflict}")
@@ -281,9 +286,7 @@ class VectorIndex:
         )
         return {name: value for name, value in pairs if value is not None}
 
-    def _checked(self, overrides: Mapping[str, Any] | None) -> dict[str, Any]:
-        if overrides is None:
-            return {}
+    def _checked(self, overrides: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(overrides, Mapping):
             raise InvalidQueryError(
                 f"search parameters must be a mapping of names, not {shorten(overrides)}"
@@ -318,6 +321,11 @@ class VectorIndex:
     def _query_defaults(self, _top_k: int) -> dict[str, Any]:
         """Search parameters that depend on the query or on other parameters."""
         return {}
+
+
+@lru_cache
+def _usual_params(index: VectorIndex, top_k: int) -> dict[str, _Value]:
+    return index._params(top_k, {})
 
 
 def _raised(value: Any, parameter: _Parameter, top_k: int) -> _Value:

@@ -118,7 +118,9 @@ def request(leg: Leg, sought: Sequence[Any], limit: int, scope: Scope) -> dict[s
     """What the engine is told about a leg: `data`, `anns_field` and `param`."""
     layout = scope.layout
     index = layout.index_of(leg)
-    params = {} if index is None else index.search_params(limit, scope.search_params.get(leg))
+    params = (
+        {} if index is None else index.search_params(limit, scope.search_params.get(leg) or None)
+    )
     data: list[Any]
     if leg is Leg.DENSE:
         # What other tools' rows are made of is read off pymilvus's own answers.

@@ -51,7 +51,7 @@ def repeating(
         MissingDependencyError: tenacity is not installed.
     """
 
-    def call(function: Callable[..., Any], *args: Any) -> Any:
+    def call(function: Any, *args: Any) -> Any:
         try:
             return function(*args)
         except Exception as error:
@@ -73,7 +73,7 @@ def arepeating(
 ) -> Callable[..., Any]:
     """Async twin of `repeating`."""
 
-    async def call(function: Callable[..., Any], *args: Any) -> Any:
+    async def call(function: Any, *args: Any) -> Any:
         try:
             return await function(*args)
         except Exception as error:

@@ -10,9 +10,13 @@ Work that calls stores and providers is written once, as a generator of steps:
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import closing
+import threading
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from contextvars import copy_context
 from functools import partial
+from itertools import chain, islice
 from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar
 
 P = ParamSpec("P")
@@ -46,6 +50,15 @@ def pause() -> Step[None]:
     return Step(lambda _seconds: None, asyncio.sleep, 0)
 
 
+def together(works: Iterable[Work[Any]], at_once: int) -> Step[None]:
+    """Do pieces of work, so many at once; each is begun when there is room for it.
+
+    After a failure no more are begun, and those under way come to their end. The first failure is
+    raised then.
+    """
+    return Step(_run_together, _arun_together, works, at_once)
+
+
 def run(work: Work[T]) -> T:
     """Do `work` with sync calls; what they raise is raised inside of it."""
     with closing(work):
@@ -76,3 +89,73 @@ async def arun(work: Work[T]) -> T:
                 resume = partial(work.send, await step.async_call())
             except Exception as error:  # noqa: BLE001 - raised inside of the work
                 resume = partial(work.throw, error)
+
+
+class _Line:
+    """Pieces of work that are taken one by one, until none is left or one has failed.
+
+    Args:
+        works: The pieces.
+        at_once: How many may take from them.
+
+    Attributes:
+        takers: How many find something to take.
+    """
+
+    def __init__(self, works: Iterable[Work[Any]], at_once: int) -> None:
+        rest = iter(works)
+        first = [*islice(rest, at_once)]
+        self.takers = len(first)
+        self._works = chain(first, rest)
+        self._taking = threading.Lock()
+        self._failures: list[BaseException] = []
+
+    def run(self) -> None:
+        """Do those that others do not take."""
+        try:
+            for work in self:
+                run(work)
+        except BaseException as error:  # noqa: BLE001 - raised where the others have ended too
+            self._failures.append(error)
+
+    async def arun(self) -> None:
+        """Async twin of `run`."""
+        try:
+            for work in self:
+                await arun(work)
+        except BaseException as error:  # noqa: BLE001 - likewise
+            self._failures.append(error)
+
+    def raise_first(self) -> None:
+        """Raise what failed first, if anything did."""
+        if self._failures:
+            raise self._failures[0]
+
+    def __iter__(self) -> Iterator[Work[Any]]:
+        return self
+
+    def __next__(self) -> Work[Any]:
+        with self._taking:
+            if self._failures:
+                raise StopIteration
+            return next(self._works)
+
+
+def _run_together(works: Iterable[Work[Any]], at_once: int) -> None:
+    line = _Line(works, at_once)
+    with ThreadPoolExecutor(at_once) as pool:
+        for _ in range(1, line.takers):
+            with suppress(RuntimeError):  # no threads are to be had when the process ends
+                pool.submit(copy_context().run, line.run)
+        line.run()
+    line.raise_first()
+
+
+async def _arun_together(works: Iterable[Work[Any]], at_once: int) -> None:
+    line = _Line(works, at_once)
+    if line.takers > 1:
+        # Cancelled, it cancels all and waits for them.
+        await asyncio.gather(*(line.arun() for _ in range(line.takers)), return_exceptions=True)
+    else:
+        await line.arun()
+    line.raise_first()

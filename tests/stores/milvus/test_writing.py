@@ -1,5 +1,7 @@
 """Writing: what engines could not take is refused before anything is sent; batches; half-done adds."""
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -149,7 +151,8 @@ def test_requests_are_bounded(make_store, monkeypatch, settings, rows, sizes):
         entries = [make_entry(f"r{n:04}", [1.0, n, 0.0, 0.0], text=f"{n}") for n in range(rows)]
         store.add(entries)
         written = [call for call in calls if call.method in ("insert", "upsert")]
-        assert [len(call.arguments["data"]) for call in written] == sizes
+        sent = [len(call.arguments["data"]) for call in written]
+        assert sorted(sent) == sorted(sizes)  # servers answer in any order
         assert_same_rows(stored_rows(store), [make_entry("first"), *entries])
 
 
@@ -163,7 +166,7 @@ def test_large_rows_are_sent_a_few_at_a_time(make_store, monkeypatch, text):
         written = [call.arguments["data"] for call in calls if call.method in ("insert", "upsert")]
         sizes = [data.request("InsertRequest").ByteSize() for data in written]
         assert max(sizes) <= 2**20
-        assert min(sizes[:-1]) > 2**20 - 80_000, "and no fewer than fit"
+        assert sorted(sizes)[1] > 2**20 - 80_000, "and no fewer than fit, but for the last"
         assert store.count() == 100
 
 
@@ -178,27 +181,30 @@ def failing(make_store, monkeypatch):
     store = make_store()
     store.add([make_entry("first")])
     method = "insert" if store.config.is_lite else "upsert"
-    original, written = getattr(MilvusClient, method), []
+    original, begun, ended = getattr(MilvusClient, method), [], threading.Semaphore(0)
 
     def write(self, *args, **kwargs):
-        written.append(1)
-        if len(written) == 3:
+        begun.append(1)
+        if len(begun) == 3:
+            assert all(ended.acquire(timeout=60) for _ in range(2))
             self.drop_collection(kwargs["collection_name"])
-        return original(self, *args, **kwargs)
+        answer = original(self, *args, **kwargs)
+        ended.release()
+        return answer
 
     monkeypatch.setattr(MilvusClient, method, write)
     return store
 
 
 def test_an_add_that_fails_in_the_middle_says_what_is_in(failing):
-    rows = [make_entry(f"r{n:04}") for n in range(3500)]
-    with pytest.raises(PartialWriteError, match="2000 of 3500") as caught:
+    rows = [make_entry(f"r{n:04}") for n in range(2500)]
+    with pytest.raises(PartialWriteError, match="2000 of 2500") as caught:
         failing.add([*rows, rows[0]])
     assert sorted(caught.value.written) == ids_of(rows[:2000])
     assert sorted(caught.value.not_written) == ids_of(rows[2000:])
     assert isinstance(caught.value.__cause__, VectorStoreError)
     failing.add(rows)
-    assert failing.count() == 3500
+    assert failing.count() == 2500
 
 
 def test_an_add_that_fails_at_once_is_made_again(failing):

@@ -14,6 +14,8 @@ from ragbridge.stores.milvus.indexes import AutoIndex, BinFlat, Flat, ServerVers
 
 _NEWEST: Final = (3, 0)  # what an engine that does not say its version is taken for
 _WINDOW: Final = 16_384
+_WRITES_AT_ONCE: Final = 2
+"""One is packed while the other is waited for."""
 _SINCE: Final = {
     Capability.DENSE: (2, 3),
     Capability.SPARSE: (2, 4),
@@ -32,6 +34,8 @@ class Engine:
         version: Major and minor; None for Milvus Lite.
         write: The client's method that replaces whole rows. Lite's `upsert` merges the dynamic
             fields of the old row into the new one, while its `insert` replaces.
+        writes_at_once: The requests of a bulk write that are under way at once. The log of Milvus Lite
+            does not survive concurrent writes.
         reads_own_writes: Every read sees the writes before it, whatever the consistency level.
         buffers: Rows lie in a buffer that is searched row by row until they are flushed.
         window: The most rows of one answer, or None.
@@ -67,6 +71,7 @@ class Engine:
     name: str
     version: ServerVersion
     write: str
+    writes_at_once: int
     reads_own_writes: bool
     buffers: bool
     window: int | None
@@ -101,6 +106,7 @@ LITE: Final = Engine(
     name="Milvus Lite",
     version=None,
     write="insert",
+    writes_at_once=1,
     reads_own_writes=True,
     buffers=True,
     window=None,
@@ -152,6 +158,7 @@ def _server(version: tuple[int, int]) -> Engine:
         name=f"Milvus {version[0]}.{version[1]}",
         version=version,
         write="upsert",
+        writes_at_once=_WRITES_AT_ONCE,
         reads_own_writes=False,
         buffers=False,
         window=_WINDOW,

@@ -239,7 +239,7 @@ class MilvusVectorStore(VectorStore):
         return await self._collection.connection.aclient()
 
     def add(self, entries: Sequence[VectorEntry]) -> list[str]:
-        """See `VectorStore.add`; sent in requests of `MilvusConfig.batch_size` rows.
+        """See `VectorStore.add`; sent in requests of `MilvusConfig.batch_size` rows, to servers two at once.
 
         Raises:
             InvalidDocumentError: a row is larger than the engine takes. Nothing is written then.

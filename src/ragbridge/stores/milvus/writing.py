@@ -1,10 +1,10 @@
 """What `add`, `delete` and `clear` do to a collection."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, islice
+from itertools import chain, islice, starmap
 from typing import TypeVar
 
-from ragbridge._twins import Work, pause
+from ragbridge._twins import Work, pause, together
 from ragbridge.errors import PartialWriteError, VectorStoreError
 from ragbridge.stores._requests import Selection, WriteBatch, not_found, preparing
 from ragbridge.stores.base import VectorEntry
@@ -111,20 +111,27 @@ def _encode(collection: Collection, batch: WriteBatch, schema: Schema) -> Work[l
 
 
 def _send(collection: Collection, groups: Sequence[Rows]) -> Work[None]:
+    """Write the rows in requests, some of which are under way at once where the engine bears that."""
     engine = yield from collection.engine()
     yield from collection.make_partition()
     others = yield from collection.other_partitions()
     ids = [row_id for group in groups for row_id in group.values(ID)]
     sizes = chain.from_iterable(group.sizes() for group in groups)
-    for start, stop in _requests(sizes, collection.connection.config):
-        try:
-            part = _part(groups, start, stop)
-            yield from collection.write(collection.upsert(part, engine), len(part))
-            yield from _delete_from(collection, others, ids[start:stop])
-        except VectorStoreError as error:
-            if not start:
-                raise
-            raise _partial([*map(collection.tenancy.given, ids)], start, error) from error
+    written: set[int] = set()
+
+    def write(start: int, stop: int) -> Work[None]:
+        part = _part(groups, start, stop)  # made here, so there are no more than requests under way
+        yield from collection.write(collection.upsert(part, engine), len(part))
+        yield from _delete_from(collection, others, ids[start:stop])
+        written.update(range(start, stop))
+
+    requests = starmap(write, _requests(sizes, collection.connection.config))
+    try:
+        yield from together(requests, engine.writes_at_once)
+    except VectorStoreError as error:
+        if not written:
+            raise
+        raise _partial([*map(collection.tenancy.given, ids)], written, error) from error
 
 
 def _part(groups: Sequence[Rows], start: int, stop: int) -> Rows:
@@ -167,7 +174,7 @@ def _send_to_foreign(
             if not start:
                 raise
             remedy = "add only the others again" if gives_ids else _ADD_AGAIN
-            raise _partial(ids, start, error, remedy) from error
+            raise _partial(ids, range(start), error, remedy) from error
     return ids
 
 
@@ -193,12 +200,13 @@ def _requests(sizes: Iterable[int], config: MilvusConfig) -> Iterator[tuple[int,
 
 
 def _partial(
-    ids: Sequence[str], written: int, error: VectorStoreError, remedy: str = _ADD_AGAIN
+    ids: Sequence[str], written: set[int] | range, error: VectorStoreError, remedy: str = _ADD_AGAIN
 ) -> PartialWriteError:
+    """The error for rows of which these, by their numbers, are written."""
     return PartialWriteError(
-        f"{written} of {len(ids)} rows are written, then: {error}; {remedy}",
-        written=ids[:written],
-        not_written=ids[written:],
+        f"{len(written)} of {len(ids)} rows are written, then: {error}; {remedy}",
+        written=[row_id for number, row_id in enumerate(ids) if number in written],
+        not_written=[row_id for number, row_id in enumerate(ids) if number not in written],
     )
 
 

@@ -104,8 +104,9 @@ class Traffic:
 
 
 async def until(fulfilled):
-    while not fulfilled():  # noqa: ASYNC110 - threads fulfil it too
-        await asyncio.sleep(0.001)
+    async with asyncio.timeout(60):
+        while not fulfilled():  # noqa: ASYNC110 - threads fulfil it too
+            await asyncio.sleep(0.001)
 
 
 @pytest.fixture

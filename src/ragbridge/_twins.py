@@ -13,7 +13,7 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from itertools import chain, islice
@@ -61,34 +61,36 @@ def together(works: Iterable[Work[Any]], at_once: int) -> Step[None]:
 
 def run(work: Work[T]) -> T:
     """Do `work` with sync calls; what they raise is raised inside of it."""
-    with closing(work):
-        resume: Callable[[], Step[Any]] = partial(next, work)
+    resume: Callable[[], Step[Any]] = partial(next, work)
+    try:
         while True:
-            try:
-                step = resume()
-            except StopIteration as done:
-                result: T = done.value
-                return result
+            step = resume()
             try:
                 resume = partial(work.send, step.call())
             except Exception as error:  # noqa: BLE001 - raised inside of the work
                 resume = partial(work.throw, error)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    finally:
+        work.close()
 
 
 async def arun(work: Work[T]) -> T:
     """Do `work` with async calls; what they raise is raised inside of it."""
-    with closing(work):
-        resume: Callable[[], Step[Any]] = partial(next, work)
+    resume: Callable[[], Step[Any]] = partial(next, work)
+    try:
         while True:
-            try:
-                step = resume()
-            except StopIteration as done:
-                result: T = done.value
-                return result
+            step = resume()
             try:
                 resume = partial(work.send, await step.async_call())
             except Exception as error:  # noqa: BLE001 - raised inside of the work
                 resume = partial(work.throw, error)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    finally:
+        work.close()
 
 
 class _Line:

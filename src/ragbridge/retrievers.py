@@ -3,8 +3,9 @@
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from typing import Any, Final
 
 from ragbridge._twins import Step, Work, arun, run
@@ -32,6 +33,8 @@ from ragbridge.stores.base import (
     VectorMatch,
     VectorStore,
     VectorStoreQuery,
+    check_filters,
+    check_top_k,
 )
 
 __all__ = ["QueryMatch", "Retriever", "SearchMode", "VectorRetriever"]
@@ -218,48 +221,44 @@ class VectorRetriever(Retriever):
         Raises:
             InvalidQueryError: queries is no list of strings; see `retrieve` for the rest.
         """
-        return run(self._plan(queries, top_k, filters))
+        return run(self.planning(queries, top_k, filters))
 
     async def aplan(
         self, queries: Sequence[str], top_k: int = 10, filters: Filter | None = None
     ) -> list[VectorStoreQuery]:
         """Async twin of `plan`."""
-        return await arun(self._plan(queries, top_k, filters))
+        return await arun(self.planning(queries, top_k, filters))
+
+    def planning(
+        self, queries: Sequence[str], top_k: int, filters: Filter | None
+    ) -> Work[list[VectorStoreQuery]]:
+        """What `plan` and `aplan` do, for callers that are described for both ways too."""
+        # Made before the embedding call, so that a wrong argument costs nothing.
+        checked = {"top_k": check_top_k(top_k, "top_k"), "filters": check_filters(filters)}
+        ask = partial(self._settings.asking, **checked)
+        texts = check_query_texts(queries)
+        if not texts or self.embedding_provider is None or self.mode is SearchMode.FULL_TEXT:
+            return [ask(text=text) for text in texts]
+        vectors = yield from self._embed(texts, self.embedding_provider)
+        is_hybrid = self.mode is SearchMode.HYBRID
+        return [
+            ask(embedding=vector, text=text if is_hybrid else None)
+            for text, vector in zip(texts, vectors, strict=True)
+        ]
 
     def _search(
         self, queries: Sequence[str], top_k: int, filters: Filter | None
     ) -> Work[list[list[QueryMatch]]]:
-        requests = yield from self._plan(queries, top_k, filters)
+        requests = yield from self.planning(queries, top_k, filters)
         if not requests:
             return []
         store = self.vector_store
         found = yield from Step(store.query_many, store.aquery_many, requests)
         return [[QueryMatch.from_vector_match(match) for match in matches] for matches in found]
 
-    def _plan(
-        self, queries: Sequence[str], top_k: int, filters: Filter | None
-    ) -> Work[list[VectorStoreQuery]]:
-        # Made before the embedding call, so that a wrong argument costs nothing.
-        common = replace(self._settings, top_k=top_k, filters=filters)
-        requests = [replace(common, text=text) for text in check_query_texts(queries)]
-        if not requests or self.embedding_provider is None or self.mode is SearchMode.FULL_TEXT:
-            return requests
-        return (yield from self._embed(requests, self.embedding_provider))
-
-    def _embed(
-        self, requests: list[VectorStoreQuery], provider: EmbeddingProvider
-    ) -> Work[list[VectorStoreQuery]]:
-        texts = [str(request.text) for request in requests]
+    def _embed(self, texts: list[str], provider: EmbeddingProvider) -> Work[list[Embedding]]:
         made = yield from Step(provider.batch_embed_queries, provider.abatch_embed_queries, texts)
-        vectors = [self._part(vector) for vector in check_embeddings(made, len(texts), provider)]
-        return [
-            replace(
-                request,
-                embedding=vector,
-                text=request.text if self.mode is SearchMode.HYBRID else None,
-            )
-            for request, vector in zip(requests, vectors, strict=True)
-        ]
+        return [self._part(vector) for vector in check_embeddings(made, len(texts), provider)]
 
     def _part(self, embedding: Embedding) -> Embedding:
         if self.mode not in _PARTS:

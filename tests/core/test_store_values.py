@@ -206,3 +206,12 @@ def test_a_query_takes_what_is_close():
     assert query.document_ids == ("d",)
     assert query.leg_top_k == {Leg.DENSE: 5, Leg.SPARSE: -1}
     assert dataclasses.replace(query, top_k=-1).ids == ("b", "a")
+
+
+def test_a_query_may_ask_the_same_about_something_else():
+    query = VectorStoreQuery(embedding=[1.0, 2.0], top_k=3, min_score=0.5, include_deleted=True)
+    other = query.asking(embedding=None, text="tea", top_k=7)
+    assert other.legs == (Leg.FULL_TEXT,)
+    assert (other.embedding, other.text, other.top_k) == (None, "tea", 7)
+    assert (other.min_score, other.include_deleted, other.options) == (0.5, True, {})
+    assert (query.legs, query.text, query.top_k) == ((Leg.DENSE,), None, 3)

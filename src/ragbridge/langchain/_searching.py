@@ -22,6 +22,7 @@ from ragbridge.stores.base import Leg, Ranker, VectorMatch, VectorStore, VectorS
 DEFAULT_K: Final = 4
 DEFAULT_FETCH_K: Final = 20
 DEFAULT_LAMBDA: Final = 0.5
+_OF_ANY_RETRIEVER: Final = {"filter"}
 _SEARCH_TYPES: Final = ("similarity", "similarity_score_threshold", "mmr")
 
 
@@ -47,6 +48,7 @@ class Searches:
         self.mode = mode
         self.ranker = ranker
         self._is_asked = False  # what the store can serve
+        self._usual: VectorRetriever | None = None
 
     def retriever(self) -> VectorRetriever:
         """The core's retriever that searches in the same way."""
@@ -154,13 +156,22 @@ class Searches:
     ) -> Work[list[VectorStoreQuery]]:
         top_k = check_k(k)
         arguments = SearchArguments.of_text(given, self.mode, self.ranker)
+        is_usual = given.keys() <= _OF_ANY_RETRIEVER
+        if is_usual and self._usual is not None:
+            retriever = self._usual
+        else:
+            retriever = yield from self._retriever_for(arguments)
+            self._usual = retriever if is_usual else self._usual
+        return (yield from retriever.planning(queries, top_k, arguments.filters))
+
+    def _retriever_for(self, arguments: SearchArguments) -> Work[VectorRetriever]:
         make = partial(self._make_retriever, arguments)
         if self._is_asked:
-            retriever = make()
-        else:  # the first look at what it can serve may wait for its engine
-            retriever = yield from Step(make, partial(asyncio.to_thread, make))
-            self._is_asked = True
-        return (yield from Step(retriever.plan, retriever.aplan, queries, top_k, arguments.filters))
+            return make()
+        # The first look at what it can serve may wait for its engine.
+        retriever = yield from Step(make, partial(asyncio.to_thread, make))
+        self._is_asked = True
+        return retriever
 
     def _make_retriever(self, arguments: SearchArguments) -> VectorRetriever:
         return VectorRetriever(

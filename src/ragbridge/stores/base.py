@@ -260,6 +260,16 @@ class VectorStoreQuery:
             raise InvalidQueryError(f"options must be a mapping, not {shorten(self.options)}")
         put(self, "legs", tuple(self._legs()))
 
+    def asking(self, **checked: Any) -> "VectorStoreQuery":
+        """The same with other fields, which were checked already: nothing is checked again."""
+        made, put = object.__new__(type(self)), object.__setattr__
+        for name in type(self).__slots__:
+            put(made, name, getattr(self, name))
+        for name in checked:
+            put(made, name, checked[name])
+        put(made, "legs", tuple(made._legs()))
+        return made
+
     def _legs(self) -> Iterator[Leg]:
         if compared_part(self.embedding) is not None:
             yield Leg.DENSE

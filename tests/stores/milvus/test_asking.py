@@ -136,6 +136,55 @@ def test_a_pymilvus_with_other_methods_searches_itself(make_store, monkeypatch):
     assert not any(isinstance(hits, asking.ReadHits) for call in calls for hits in call.answer)
 
 
+def test_answers_are_read_by_column(store, monkeypatch):
+    """Also those of Milvus Lite, which sends dynamic keys that nobody asked for."""
+    calls = record_calls(monkeypatch)
+    assert len(store.query(query_of())) == 4
+    (search,) = [call for call in calls if call.method == "search"]
+    assert {type(hits) for hits in search.answer} == {asking.ReadHits}
+
+
+def test_an_answer_without_what_was_asked_for_is_read_by_pymilvus(store, monkeypatch):
+    """Dynamic keys come in a column of their own."""
+    calls = record_calls(monkeypatch)
+    store.query(query_of())
+    asked = calls[0].arguments | {"output_fields": ["content", "unheard_of"]}
+    (found,) = store.client.search(**asked)
+    assert not isinstance(found, asking.ReadHits)
+    assert {hit["entity"]["content"] for hit in found} == {"some text"}
+
+
+def test_searches_go_past_interceptors_that_are_known(store):
+    handler = store.client._handler
+    assert isinstance(handler._stub.Search, asking._Straight)
+    known = [getattr(handler, name) for name in asking._INTERCEPTORS]
+    met, channel = [], handler._final_channel
+    while channel is not handler._channel:
+        met.append(channel._interceptor)
+        channel = channel._channel
+    assert {*met} == {each for each in known if each is not None}
+
+
+def test_headers_are_those_of_the_interceptors(store):
+    from pymilvus.client.interceptor import header_adder_interceptor
+
+    class Handler:
+        _authorization_interceptor = header_adder_interceptor(["authorization"], ["Basic YTpi"])
+        _identifier_interceptor = None
+
+    assert asking._headers_of(Handler()) == [("authorization", "Basic YTpi")]
+    Handler._identifier_interceptor = header_adder_interceptor(["identifier"], ["7"])
+    assert asking._headers_of(Handler())[1:] == [("identifier", "7")]
+
+
+def test_a_client_that_connected_anew_searches_through_its_new_stub(store):
+    first = store.query(query_of())
+    handler = store.client._handler
+    handler._setup_grpc_channel()
+    assert not isinstance(handler._stub.Search, asking._Straight)
+    assert store.query(query_of()) == first
+
+
 def test_the_client_searches_for_others_as_ever(store):
     from pymilvus.client.search_result import SearchResult
 

@@ -1,6 +1,6 @@
 """Reading: pages, answers beyond what engines give, indexes that are not exact, consistency."""
 
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ from ragbridge.documents import TextChunk
 from ragbridge.errors import InvalidConfigError
 from ragbridge.filters import where
 from ragbridge.stores.base import SimilarityMetric, VectorEntry, VectorStoreQuery
+from ragbridge.stores.milvus import MilvusVectorStore
 from ragbridge.testing._suite.samples import ids_of, make_entry
 
 pytestmark = pytest.mark.stores("milvus-lite", "milvus")
@@ -196,6 +197,41 @@ def test_a_collection_that_vanishes_is_made_again(make_store):
     assert store.query(VectorStoreQuery(embedding=EAST)) == []
     store.add([make_entry("a", [1.0, 2.0])])
     assert store.count() == 1
+
+
+def test_what_is_remembered_of_queries_goes_with_the_collection(make_store):
+    store = make_store()
+    store.add(rows_of([EAST] * 3))
+    assert len(store.query(VectorStoreQuery(embedding=EAST))) == 3
+    store.client.drop_collection(store.collection_name)
+    assert store.count() == 0
+    store.add([make_entry("a", [1.0, 2.0])])
+    assert ids_of(store.query(VectorStoreQuery(embedding=[1.0, 2.0]))) == ["a"]
+
+
+def test_queries_that_differ_are_not_taken_for_one_another(make_store):
+    """However they follow one another: what is remembered of one is for those that want the same."""
+    store = make_store()
+    store.add([make_entry(f"r{n}", [1.0, n, 0.0, 0.0]) for n in range(6)])
+    store.add([make_entry("gone", [1.0, 0.5, 0.0, 0.0], deleted=True)])
+    kinds = [
+        {},
+        {"top_k": 2},
+        {"top_k": -1},
+        {"min_score": 0.5},
+        {"include_embeddings": True},
+        {"include_deleted": True},
+        {"ids": ["r1", "r2"]},
+        {"filters": where("none") == None},  # noqa: E711
+        {"options": {"consistency_level": "Strong"}},
+    ]
+    answers = []
+    for kind in kinds:
+        with MilvusVectorStore(store.collection_name, config=store.config) as fresh:
+            answers.append(fresh.query(VectorStoreQuery(embedding=EAST, **kind)))
+    for place, other in product(range(len(kinds)), repeat=2):
+        for each in (place, other):
+            assert store.query(VectorStoreQuery(embedding=EAST, **kinds[each])) == answers[each]
 
 
 def test_a_collection_that_was_released_is_loaded_again(make_store):

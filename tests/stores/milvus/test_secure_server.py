@@ -130,6 +130,8 @@ def test_a_store_with_the_right_token_works(server):
         assert store.ping() == "Milvus 2.3.5"
         store.add([make_entry("a"), make_entry("b")])
         assert ids_of(store.query(VectorStoreQuery(top_k=2))) == ["a", "b"]
+        nearest = VectorStoreQuery(embedding=[1.0, 0.0, 0.0, 0.0])
+        assert len(store.query(nearest)) == len(asyncio.run(store.aquery(nearest))) == 2
         assert asyncio.run(store.acount()) == 2
         assert asyncio.run(store.aping()) == "Milvus 2.3.5"
         store.clear()

@@ -1,6 +1,6 @@
 """One collection: opening and making it, and reads and writes that keep their promises."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from time import monotonic
@@ -45,14 +45,13 @@ from ragbridge.stores.milvus.layout import (
     read_schema,
 )
 from ragbridge.stores.milvus.ledger import Ledger, note_partition, partitions_made
-from ragbridge.stores.milvus.options import QueryOptions
+from ragbridge.stores.milvus.options import NO_OPTIONS, QueryOptions
 from ragbridge.stores.milvus.packing import RowData, Rows
 from ragbridge.stores.milvus.tenancy import Tenancy
 
 T = TypeVar("T")
 
 _ALONE: Final = Tenancy()
-_NO_OPTIONS: Final = QueryOptions()
 _DEFAULT_PARTITION: Final = "_default"
 _PARTITIONS_LAST: Final = 1.0
 """Seconds for which other processes are trusted to make no partition; asking takes milliseconds."""
@@ -96,9 +95,11 @@ class Collection:
         self._layout: Layout | None = None
         self._capabilities: frozenset[Capability] = frozenset()
         self._real_name = name
+        self._ledger: Ledger | None = None
         self._partition_is_there = False
         self._takes_partitions = False
         self._partitions = _Partitions()
+        self._plans: tuple[Layout | None, dict[Hashable, Any]] = (None, {})
         self._level = connection.config.consistency_level
         self._restriction = tenancy.restriction
         self._where_to_read = tenancy.where_to_read
@@ -222,7 +223,7 @@ class Collection:
 
     def narrowed(self, options: QueryOptions) -> "Collection":
         """The open collection as a query with these options sees it."""
-        if options == _NO_OPTIONS:
+        if options is NO_OPTIONS:
             return self
         view = copy(self)
         view._level = options.consistency_level or self._level
@@ -231,6 +232,14 @@ class Collection:
         if options.partitions is not None:
             view._where_to_read = {"partition_names": [*options.partitions]}
         return view
+
+    def plans(self, layout: Layout) -> dict[Hashable, Any]:
+        """What is remembered of earlier queries, as long as the collection has this layout."""
+        known, plans = self._plans
+        if known is not layout:
+            plans = {}
+            self._plans = (layout, plans)
+        return plans
 
     def compiled(self, selection: Selection) -> Work[Expression]:
         """The expression for a selection, once it is open."""
@@ -392,7 +401,7 @@ class Collection:
 
     def _make_ready(self) -> Work[None]:
         description = yield from self._ask(self._call("describe_collection"))
-        self._real_name = str(description["collection_name"])
+        self._real_name, self._ledger = str(description["collection_name"]), None
         engine = yield from self.engine()
         is_by_key = any(field.get("is_partition_key") for field in description["fields"])
         self._takes_partitions = engine.partitions and not is_by_key
@@ -480,7 +489,10 @@ class Collection:
 
     def ledger(self) -> Ledger:
         """What this process wrote to it, and met in it."""
-        return self.connection.ledger(self._real_name, is_alias=self._real_name != self.name)
+        if self._ledger is None:
+            is_alias = self._real_name != self.name
+            self._ledger = self.connection.ledger(self._real_name, is_alias=is_alias)
+        return self._ledger
 
     def _call(self, method: str, **arguments: Any) -> Call:
         return Call(method, {"collection_name": self.name, **arguments})

@@ -404,7 +404,7 @@ def _radius(metric: SimilarityMetric, least: float) -> dict[str, float]:
 
 
 def _from_cosine(distance: float) -> float:
-    return min(1.0, max(-1.0, distance))
+    return distance if -1.0 <= distance <= 1.0 else min(1.0, max(-1.0, distance))
 
 
 def _from_squared_distance(distance: float) -> float:

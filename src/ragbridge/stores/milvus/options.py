@@ -45,6 +45,8 @@ class QueryOptions:
             UnsupportedQueryError: an option is unknown; the message lists those that there are.
             InvalidQueryError: a value is wrong; the message names the option and what it may be.
         """
+        if not options:
+            return NO_OPTIONS
         for name in options:
             if name not in OPTIONS:
                 raise UnsupportedQueryError(
@@ -119,6 +121,8 @@ def _check_partitions(value: object) -> tuple[str, ...]:
     except InvalidConfigError as error:
         raise InvalidQueryError(str(error)) from error
 
+
+NO_OPTIONS: Final = QueryOptions()
 
 OPTIONS: Final[Mapping[str, Callable[[object], Any]]] = MappingProxyType(
     {

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from math import inf
 from typing import Any, Final, TypeAlias
 
@@ -48,6 +48,9 @@ _MOST_RRF_K: Final = 16_384  # servers take less than this
 
 _ROWS_BETWEEN_PAUSES: Final = 250
 
+_UNRESTRICTED: Final = (None, None, None, None)
+_MOST_PLANS: Final = 100
+
 Parts: TypeAlias = tuple[Sought | None, ...]
 """What each leg of a query looks for."""
 
@@ -57,7 +60,7 @@ def query_many(
 ) -> Work[list[list[VectorMatch]]]:
     """The matches of each query; see `VectorStore.query_many`."""
     layout = yield from collection.open()
-    metric = yield from collection.metric()
+    metric = layout.metric if layout else (yield from collection.metric())
     capabilities = yield from collection.capabilities()
     for query in queries:
         check_query(
@@ -68,22 +71,19 @@ def query_many(
             shape=layout.shape if layout else None,
             options=OPTIONS,
         )
-    options = [QueryOptions.of(query.options) for query in queries]
-    for query, chosen in zip(queries, options, strict=True):
+    for query in queries:
         if query.options:
-            yield from collection.check_options(chosen, query.legs)
+            yield from collection.check_options(QueryOptions.of(query.options), query.legs)
     answers: list[list[VectorMatch]] = [[] for _ in queries]
     if layout is None:
         return answers
     engine = yield from collection.engine()
-    wanted = [
-        _Wanted.of(query, chosen, collection.tenancy, layout, engine)
-        for query, chosen in zip(queries, options, strict=True)
-    ]
-    for places in _alike(wanted):
-        search = partial(_Search, collection, layout, engine, wanted[places[0]])
-        parts = [wanted[place].parts for place in places]
-        found = yield from _find(search, wanted[places[0]], parts, collection.ledger())
+    parts = [tuple(sought_by(leg, query, layout) for leg in query.legs) for query in queries]
+    make = partial(_plan, collection, layout, engine)
+    plans = [*map(make, queries, parts)]
+    for places in _alike(plans):
+        sought = [parts[place] for place in places]
+        found = yield from plans[places[0]].find(sought, collection.ledger())
         for place, hits in zip(places, _unshared(found), strict=True):
             answers[place] = yield from _matches(hits, queries[place].min_score, collection.tenancy)
             if len(queries) > 1:
@@ -91,31 +91,61 @@ def query_many(
     return answers
 
 
-def _alike(wanted: Sequence["_Wanted"]) -> list[list[int]]:
-    """The places of those that want the same of different parts, together."""
-    if len(wanted) == 1:
+def _plan(
+    collection: Collection, layout: Layout, engine: Engine, query: VectorStoreQuery, parts: Parts
+) -> "_Plan":
+    """How to search for what a query seeks: as for the last one that differed in nothing else."""
+    in_engine = all(map(is_searchable, parts))
+    restricts = (query.filters, query.ids, query.document_ids, query.leg_top_k)
+    is_kept = restricts == _UNRESTRICTED and not query.options
+    wanted = (query.legs, query.top_k, query.min_score, query.ranker, in_engine)
+    kind = (*wanted, query.include_embeddings, query.include_deleted)
+    plans = collection.plans(layout) if is_kept else {}
+    plan: _Plan | None = plans.get(kind)
+    if plan is None:
+        whole = _Wanted.of(query, collection.tenancy, layout, engine, in_engine=in_engine)
+        plan = _Plan(whole, partial(_Search, collection, layout, engine, whole))
+        if len(plans) < _MOST_PLANS:
+            plans[kind] = plan
+    return plan
+
+
+def _alike(plans: Sequence["_Plan"]) -> list[list[int]]:
+    """The places of those that search for different parts in the same way, together."""
+    if len(plans) == 1:
         return [[0]]
     places: defaultdict[Hashable, list[int]] = defaultdict(list)
-    for place, each in enumerate(wanted):
-        places[each.key].append(place)
+    for place, each in enumerate(plans):
+        places[each.wanted.key].append(place)
     return [*places.values()]
 
 
-def _find(
-    search: "Callable[..., _Search]", wanted: "_Wanted", parts: Sequence[Parts], ledger: Ledger
-) -> Work[list[Hits]]:
-    """The hits for the parts of each query.
+class _Plan:
+    """How to search for what some queries want.
 
-    To leave soft-deleted rows out takes an engine as long as any filter, so it is told to only where
-    there are some: as long as none is among the best of all rows, these are the best of the others.
+    Args:
+        wanted: What they want.
+        make: Makes the search, with soft-deleted rows or without them.
     """
-    with_deleted = wanted.selection.include_deleted
-    if len(wanted.legs) == 1 and not (with_deleted or ledger.met_deleted):
-        found = yield from search(with_deleted=True).run(parts)
-        if not any(row[DELETED] for hits in found for row, _ in hits):
-            return found
-        ledger.met_deleted = True
-    return (yield from search(with_deleted=with_deleted).run(parts))
+
+    def __init__(self, wanted: "_Wanted", make: "Callable[..., _Search]") -> None:
+        self.wanted = wanted
+        self._search = cache(lambda with_deleted: make(with_deleted=with_deleted))
+
+    def find(self, parts: Sequence[Parts], ledger: Ledger) -> Work[list[Hits]]:
+        """The hits for the parts of each query.
+
+        To leave soft-deleted rows out takes an engine as long as any filter, so it is told to only
+        where there are some: as long as none is among the best of all rows, these are the best of the
+        others.
+        """
+        with_deleted = self.wanted.selection.include_deleted
+        if len(self.wanted.legs) == 1 and not (with_deleted or ledger.met_deleted):
+            found = yield from self._search(True).run(parts)
+            if not any(row[DELETED] for hits in found for row, _ in hits):
+                return found
+            ledger.met_deleted = True
+        return (yield from self._search(with_deleted).run(parts))
 
 
 def _unshared(answers: Sequence[Hits]) -> list[Hits]:
@@ -155,8 +185,7 @@ class _Wanted:
         legs: The legs to search by.
         limits: How many rows each leg contributes, where there are several.
         ranker: What fuses them.
-        parts: What each leg looks for.
-        in_engine: The engine can look for all of them.
+        in_engine: The engine can look for what each leg seeks.
         options: Those that only Milvus knows.
         least: The least score that counts, where the engine is to heed it.
     """
@@ -168,7 +197,6 @@ class _Wanted:
     legs: tuple[Leg, ...]
     limits: tuple[int, ...]
     ranker: Ranker
-    parts: Parts
     in_engine: bool
     options: QueryOptions
     least: float | None
@@ -177,13 +205,13 @@ class _Wanted:
     def of(
         cls,
         query: VectorStoreQuery,
-        options: QueryOptions,
         tenancy: Tenancy,
         layout: Layout,
         engine: Engine,
+        *,
+        in_engine: bool,
     ) -> "_Wanted":
         selection = tenancy.within(Selection.of_query(query))
-        parts = tuple(sought_by(leg, query, layout) for leg in query.legs)
         return cls(
             selection=selection,
             expression=compile_in(layout, _everywhere(selection), engine),
@@ -192,9 +220,8 @@ class _Wanted:
             legs=query.legs,
             limits=tuple(leg_limit(query, leg) for leg in query.legs),
             ranker=query.ranker,
-            parts=parts,
-            in_engine=all(map(is_searchable, parts)),
-            options=options,
+            in_engine=in_engine,
+            options=QueryOptions.of(query.options),
             least=_least(query, layout, engine),
         )
 

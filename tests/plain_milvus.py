@@ -11,6 +11,7 @@ __all__ = [
     "SEARCH",
     "K",
     "Plain",
+    "load_anew",
     "metadata_of",
     "queries",
     "text_of",
@@ -93,6 +94,13 @@ def _add_bm25(schema, indexes):
         )
     )
     indexes.add_index("bm25", index_type="SPARSE_INVERTED_INDEX", metric_type="BM25")
+
+
+def load_anew(client, collection_name):
+    """Have the index built now: after a flush, Milvus Lite builds it when it finds the time."""
+    client.flush(collection_name)
+    client.release_collection(collection_name)
+    client.load_collection(collection_name)
 
 
 def queries():

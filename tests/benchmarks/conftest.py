@@ -5,7 +5,7 @@ from uuid import uuid4
 import numpy as np
 import pytest
 
-from plain_milvus import DIMENSION, ROWS, Plain
+from plain_milvus import DIMENSION, ROWS, Plain, load_anew
 from ragbridge.stores.milvus import MilvusVectorStore
 
 
@@ -50,5 +50,5 @@ def client(uri, make_store):
 def plain(client, vectors):
     plain = Plain(client, vectors)
     plain.fill()
-    client.flush(plain.name)
+    load_anew(client, plain.name)
     return plain

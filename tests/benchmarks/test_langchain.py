@@ -15,7 +15,7 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 
 from measuring import ratio_to, record
-from plain_milvus import BATCH, SEARCH, K, Plain, metadata_of, queries, text_of
+from plain_milvus import BATCH, SEARCH, K, Plain, load_anew, metadata_of, queries, text_of
 from ragbridge.langchain import LangChainEmbeddingProvider, RagbridgeRetriever, RagbridgeVectorStore
 
 pytestmark = pytest.mark.stores("milvus-lite", "milvus")
@@ -69,6 +69,7 @@ def store(make_store, model, documents):
     store = RagbridgeVectorStore(make_store(), model)
     store.add_documents(documents)
     store.store.count()
+    load_anew(store.store.client, store.store.collection_name)
     return store
 
 
@@ -88,7 +89,7 @@ def theirs(client, uri, model, documents):
         search_params=SEARCH,
     )
     store.add_documents(documents, ids=[document.id for document in documents])
-    client.flush(store.collection_name)
+    load_anew(client, store.collection_name)
     yield store
     store.drop()
     store.client.close()

@@ -17,7 +17,7 @@ from llama_index.core.vector_stores.types import VectorStoreQuery
 
 from llama_index_rows import nodes_of
 from measuring import ratio_to, record
-from plain_milvus import BATCH, K, Plain, queries
+from plain_milvus import BATCH, K, Plain, load_anew, queries
 from ragbridge.llama_index import RagbridgeVectorStore
 
 pytestmark = pytest.mark.stores("milvus-lite", "milvus")
@@ -40,6 +40,7 @@ def store(make_store, nodes):
     store = RagbridgeVectorStore(make_store())
     store.add(nodes)
     store.vector_store.count()
+    load_anew(store.vector_store.client, store.vector_store.collection_name)
     return store
 
 

@@ -11,7 +11,7 @@ from time import process_time
 import pytest
 
 from measuring import ratio_to, record
-from plain_milvus import BATCH, Plain, metadata_of, queries, text_of
+from plain_milvus import BATCH, Plain, load_anew, metadata_of, queries, text_of
 from ragbridge.documents import TextChunk
 from ragbridge.filters import where
 from ragbridge.stores.base import VectorEntry, VectorStoreQuery
@@ -37,14 +37,8 @@ def store(make_store, entries):
     store = make_store()
     store.add(entries)
     store.count()
-    load_anew(store)
+    load_anew(store.client, store.collection_name)
     return store
-
-
-def load_anew(store):
-    """Have the index built now: after a flush, Milvus Lite builds it when it finds the time."""
-    store.client.release_collection(store.collection_name)
-    store.client.load_collection(store.collection_name)
 
 
 @pytest.mark.stores("milvus-lite")
@@ -138,7 +132,7 @@ def test_filter_on_a_declared_key(benchmark, client, vectors, make_store, entrie
     client.flush(plain.name)
     store.add(entries)
     store.count()
-    load_anew(store)
+    load_anew(store.client, store.collection_name)
     asked = queries()
     condition = where("category") == "category 3"
     figures = ratio_to(

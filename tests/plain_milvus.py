@@ -1,5 +1,6 @@
 """What benchmarks of Milvus are measured against: a collection as one would make it with pymilvus."""
 
+from time import sleep
 from uuid import uuid4
 
 import numpy as np
@@ -97,8 +98,11 @@ def _add_bm25(schema, indexes):
 
 
 def load_anew(client, collection_name):
-    """Have the index built now: after a flush, Milvus Lite builds it when it finds the time."""
+    """Have the indexes built now: after a flush, engines build them when they find the time."""
     client.flush(collection_name)
+    for index in client.list_indexes(collection_name):
+        while client.describe_index(collection_name, index).get("pending_index_rows"):
+            sleep(0.2)
     client.release_collection(collection_name)
     client.load_collection(collection_name)
 

@@ -1,5 +1,6 @@
 """What the benchmarks of Milvus share: rows, collections of plain pymilvus, and stores."""
 
+import gc
 from uuid import uuid4
 
 import numpy as np
@@ -7,6 +8,15 @@ import pytest
 
 from plain_milvus import DIMENSION, ROWS, Plain, load_anew
 from ragbridge.stores.milvus import MilvusVectorStore
+
+
+@pytest.fixture(autouse=True)
+def _frozen():
+    """What the fixtures keep, millions of numbers, is not for the calls to look through again and again."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="module")

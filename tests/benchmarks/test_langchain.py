@@ -6,7 +6,6 @@ model looks them up, and gives lists, as LangChain's interface has it; plain pym
 lists. Every bound is on a ratio to a baseline of the same run.
 """
 
-import gc
 from itertools import cycle, islice
 from uuid import uuid4
 
@@ -35,15 +34,6 @@ class Lookup(Embeddings):
 
     def embed_query(self, text):
         return self.questions[int(text.split()[1])]
-
-
-@pytest.fixture(autouse=True)
-def _frozen():
-    """What the fixtures keep, millions of numbers, is not for the calls to look through again and again."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture(scope="module")

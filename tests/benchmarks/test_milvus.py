@@ -48,10 +48,6 @@ def test_ingest(benchmark, client, vectors, make_store, entries):
 
 
 @pytest.mark.stores("milvus")
-@pytest.mark.xfail(
-    reason="0.5 to 1.1 on a busy machine: the server writes eight fields where plain rows have four",
-    strict=False,
-)
 def test_ingest_into_a_server(benchmark, client, vectors, make_store, entries):
     speed = speed_of_ingest(benchmark, Plain(client, vectors), make_store(), entries)
     assert speed >= 0.9
@@ -85,12 +81,6 @@ def speed_of_ingest(benchmark, plain, store, entries, *, rounds=8, **how):
 
 
 @BOTH
-@pytest.mark.xfail(
-    reason="1.05 to 1.25 so far, by what else the machine does: of the 0.07 ms of work that come on top, and "
-    "three times that where other processes empty the caches, half is said before the call, and half "
-    "makes checked matches of the rows",
-    strict=False,
-)
 def test_query(benchmark, plain, store):
     asked = queries()
     figures = ratio_to(
@@ -114,22 +104,17 @@ def test_filter_on_an_undeclared_key(benchmark, plain, store):
     )
     record(benchmark, **figures, times_faster=1 / figures["ratio"])
     benchmark.pedantic(lambda: store.count(condition), rounds=3)
-    assert figures["ratio"] <= (1 / 5 if store.config.is_lite else 1.3)
+    assert figures["ratio"] <= (1 / 5 if store.config.is_lite else 1.1)
 
 
 @pytest.mark.stores("milvus-lite")
-@pytest.mark.xfail(
-    reason="1.15 to 1.25 so far: Milvus Lite decodes all shadow keys of the rows that it finds, twice, "
-    "which is some 0.06 of it; the rest is as in `test_query`",
-    strict=False,
-)
 def test_filter_on_a_declared_key(benchmark, client, vectors, make_store, entries):
     plain, store = (
         Plain(client, vectors, category=str),
         make_store(metadata_fields={"category": str}),
     )
     plain.fill()
-    client.flush(plain.name)
+    load_anew(client, plain.name)
     store.add(entries)
     store.count()
     load_anew(store.client, store.collection_name)

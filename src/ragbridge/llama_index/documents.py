@@ -45,7 +45,7 @@ _CLASSES: Final[Mapping[str, type[BaseNode]]] = {
 _OWN: Final = frozenset({"id_", "embedding", "metadata", "text", "start_char_idx", "end_char_idx"})
 """Fields that a row has itself."""
 _RELATIONSHIPS: Final = {relation: relation.name.lower() for relation in NodeRelationship}
-_OBJECT_TYPES: Final = frozenset(kind.value for kind in ObjectType)
+_OBJECT_TYPES: Final[dict[Any, ObjectType]] = {kind.value: kind for kind in ObjectType}
 _CHUNK_DEFAULTS: Final[dict[str, Any]] = dict(TextChunk(content=""))
 _MEDIA: Final = ("image", "audio", "video")
 
@@ -337,7 +337,7 @@ def _fields(
     node_class: type[BaseNode], entry: VectorEntry | QueryMatch, described: Mapping[str, Any]
 ) -> dict[str, Any]:
     chunk, plan = entry.chunk, _plan(node_class)
-    fields = {name: described[name] for name in plan.defaults if name in described}
+    fields = {name: value for name, value in described.items() if name in plan.defaults}
     fields |= {"metadata": chunk.metadata, "relationships": _relations(chunk, described)}
     if entry.id is not None:
         fields["id_"] = entry.id
@@ -407,7 +407,7 @@ def _decode_info(described: Mapping[str, Any], chunk: Chunk) -> RelatedNodeInfo:
     kind = described.get("type")
     return RelatedNodeInfo(
         node_id=described.get("id", chunk.document_id),
-        node_type=ObjectType(kind) if kind in _OBJECT_TYPES else kind,
+        node_type=_OBJECT_TYPES.get(kind, kind),
         metadata=_together(described, chunk.metadata),
         hash=described.get("hash"),
     )
@@ -417,5 +417,5 @@ def _together(described: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str,
     """What `_apart` took apart; a key that the row lost meanwhile is left out."""
     others = described.get("metadata", {})
     keys = described.get("keys", others)
-    values = {**own, **others}
+    values = {**own, **others} if others else own
     return {key: values[key] for key in (own if keys is True else keys) if key in values}

@@ -5,6 +5,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache, partial
+from itertools import chain, islice
 from math import inf
 from typing import Any, Final, TypeAlias
 
@@ -84,10 +85,11 @@ def query_many(
     for places in _alike(plans):
         sought = [parts[place] for place in places]
         found = yield from plans[places[0]].find(sought, collection.ledger())
-        for place, hits in zip(places, _unshared(found), strict=True):
-            answers[place] = yield from _matches(hits, queries[place].min_score, collection.tenancy)
-            if len(queries) > 1:
-                yield from pause()
+        least = [queries[place].min_score for place in places]
+        counted = [*map(_counted, _unshared(found), least)]
+        matches = yield from _matches(counted, collection.tenancy)
+        for place, each in zip(places, matches, strict=True):
+            answers[place] = each
     return answers
 
 
@@ -163,14 +165,20 @@ def _own(row: Row, known: set[int]) -> Row:
     return row
 
 
-def _matches(hits: Hits, min_score: float | None, tenancy: Tenancy) -> Work[list[VectorMatch]]:
-    found = [hit for hit in hits if min_score is None or hit[1] >= min_score]
-    matches: list[VectorMatch] = []
-    for start in range(0, len(found), _ROWS_BETWEEN_PAUSES):
+def _counted(hits: Hits, min_score: float | None) -> Hits:
+    return hits if min_score is None else [hit for hit in hits if hit[1] >= min_score]
+
+
+def _matches(found: Sequence[Hits], tenancy: Tenancy) -> Work[list[list[VectorMatch]]]:
+    """The matches of the hits of each query, made together."""
+    hits = [*chain.from_iterable(found)]
+    made: list[VectorMatch] = []
+    for start in range(0, len(hits), _ROWS_BETWEEN_PAUSES):
         if start:
             yield from pause()
-        matches += matches_of(found[start : start + _ROWS_BETWEEN_PAUSES], tenancy)
-    return matches
+        made += matches_of(hits[start : start + _ROWS_BETWEEN_PAUSES], tenancy)
+    matches = iter(made)
+    return [[*islice(matches, len(each))] for each in found]
 
 
 @dataclass(frozen=True, slots=True)

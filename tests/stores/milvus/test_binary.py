@@ -11,7 +11,7 @@ from ragbridge.stores.base import RRFRanker, SimilarityMetric, VectorStoreQuery,
 from ragbridge.stores.milvus import MilvusVectorStore, searching
 from ragbridge.stores.milvus.capabilities import engine_of
 from ragbridge.stores.milvus.layout import Plan, index_params, new_collection, read_schema
-from ragbridge.stores.milvus.options import QueryOptions
+from ragbridge.stores.milvus.legs import sought_by
 from ragbridge.stores.milvus.tenancy import Tenancy
 from ragbridge.testing import ReferenceVectorStore
 from ragbridge.testing._suite.samples import assert_ranked, make_entry, stored_rows
@@ -49,10 +49,11 @@ def test_newer_servers_fuse_bits_by_rank_only(metric):
     store = MilvusVectorStore("rows", uri="http://localhost:1")  # which nobody asks
     for ranker, in_engine in ((RRFRanker(), True), (WeightedRanker([0.5, 0.5]), False)):
         query = VectorStoreQuery(embedding=BinaryVector(b"ab"), text="zebra", ranker=ranker)
-        wanted = searching._Wanted.of(query, QueryOptions.of({}), Tenancy(), layout, engine)
+        wanted = searching._Wanted.of(query, Tenancy(), layout, engine, in_engine=True)
         search = searching._Search(store._collection, layout, engine, wanted, with_deleted=False)
         assert search._engine_fuses() is in_engine
-        bits, _ = search._requests([wanted.parts])
+        parts = tuple(sought_by(leg, query, layout) for leg in query.legs)
+        bits, _ = search._requests([parts])
         assert bits["data"] == [b"ab"]
         assert bits["param"]["metric_type"] == metric.upper()
 

@@ -285,13 +285,13 @@ class _Translating:
         """There is nothing to prepare."""
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if error is None:
+        if not isinstance(error, Exception):
             return
+        self._connection.check_open()  # whatever fails in a client that was closed, fails for that
         import grpc
         from pymilvus.exceptions import MilvusException
 
         if isinstance(error, MilvusException | grpc.RpcError | grpc.FutureTimeoutError):
-            self._connection.check_open()
             place, secret = self._connection.config.uri, self._connection.config.token
             raise translate(error, method=self._method, place=place, secret=secret) from error
 

@@ -355,10 +355,6 @@ class EmbeddingProvider(ABC):
         return (await self.abatch_embed_queries([text]))[0]
 
 
-class _Checked(list[Embedding]):
-    """What `check_embeddings` gave."""
-
-
 def check_embeddings(
     made: Sequence[EmbeddingLike], expected: int, provider: EmbeddingProvider
 ) -> list[Embedding]:
@@ -370,13 +366,11 @@ def check_embeddings(
     name = type(provider).__name__
     if len(made) != expected:
         raise InvalidEmbeddingError(f"{name} made {len(made)} embeddings of {expected} texts")
-    if type(made) is _Checked:
-        return made
-    return _Checked(
+    return [
         embedding
         for start in range(0, len(made), _VECTORS_AT_ONCE)
         for embedding in _as_embeddings(made[start : start + _VECTORS_AT_ONCE], name)
-    )
+    ]
 
 
 def _as_embeddings(made: Sequence[EmbeddingLike], name: str) -> Iterable[Embedding]:

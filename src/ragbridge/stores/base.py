@@ -256,7 +256,7 @@ class VectorStoreQuery:
             raise InvalidQueryError(
                 f"min_score must be a finite number or None, not {shorten(self.min_score)}"
             )
-        if not isinstance(self.options, (dict, Mapping)):
+        if not isinstance(self.options, (dict, Mapping)):  # a dict is told sooner than a Mapping
             raise InvalidQueryError(f"options must be a mapping, not {shorten(self.options)}")
         put(self, "legs", tuple(self._legs()))
 

@@ -51,6 +51,7 @@ def repeating(
         MissingDependencyError: tenacity is not installed.
     """
 
+    # Annotations in here are evaluated with each call: a plain one, since each call counts.
     def call(function: Any, *args: Any) -> Any:
         try:
             return function(*args)

@@ -341,14 +341,3 @@ class TextChunk(Chunk):
 
     type: _TypeName = "text-chunk"
     content: _Text
-
-
-def unchecked_text_chunk(fields: dict[str, Any]) -> TextChunk:
-    """A chunk whose fields are all given, and known to be right: none is checked or copied."""
-    chunk = TextChunk.__new__(TextChunk)
-    put = object.__setattr__  # as pydantic's `__setstate__` does it, which takes twice as long
-    put(chunk, "__dict__", fields)
-    put(chunk, "__pydantic_fields_set__", {*fields})
-    put(chunk, "__pydantic_extra__", None)
-    put(chunk, "__pydantic_private__", None)
-    return chunk

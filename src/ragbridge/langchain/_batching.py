@@ -93,13 +93,15 @@ class BatchedRetriever(BaseRetriever):
         if not inputs:
             return []
         configs = get_config_list(config, len(inputs))
+        shared = None if isinstance(config, Sequence) else self._manager(managers, configs[0], kwargs)
         size = configs[0].get("max_concurrency") or len(inputs)
         outcomes: list[_Outcome] = []
         for start in range(0, len(inputs), size):
             part = slice(start, start + size)
             runs = []
             for query, each in zip(inputs[part], configs[part], strict=True):
-                runs.append((yield from self._start(managers, query, each, kwargs)))
+                manager = shared or self._manager(managers, each, kwargs)
+                runs.append((yield from self._start(manager, query, each)))
             found = yield from self._outcomes(list(inputs[part]), kwargs, keep_exceptions)
             for of_query, outcome in zip(runs, found, strict=True):
                 yield from _end(of_query, outcome)
@@ -108,14 +110,8 @@ class BatchedRetriever(BaseRetriever):
             outcomes += found
         return outcomes
 
-    def _start(
-        self,
-        managers: Any,
-        query: str,
-        config: RunnableConfig,
-        kwargs: Mapping[str, Any],
-    ) -> Work[Any]:
-        manager = managers.configure(
+    def _manager(self, managers: Any, config: RunnableConfig, kwargs: Mapping[str, Any]) -> Any:
+        return managers.configure(
             config.get("callbacks"),
             None,
             verbose=kwargs.get("verbose", False),
@@ -127,6 +123,8 @@ class BatchedRetriever(BaseRetriever):
             },
             local_metadata=self.metadata,
         )
+
+    def _start(self, manager: Any, query: str, config: RunnableConfig) -> Work[Any]:
         start = manager.on_retriever_start
         name = config.get("run_name") or self.get_name()
         return (yield from Step(start, start, None, query, name=name, run_id=config.get("run_id")))

@@ -17,7 +17,7 @@ from ragbridge.embeddings import EmbeddingLike
 from ragbridge.errors import InvalidConfigError, InvalidEmbeddingError
 from ragbridge.filters import Filter
 from ragbridge.langchain._pushdown import for_chroma, for_pgvector
-from ragbridge.langchain.documents import to_langchain_document
+from ragbridge.langchain.documents import to_langchain_documents
 from ragbridge.stores.base import SimilarityMetric, VectorEntry
 
 Score = Callable[[float], float]
@@ -277,7 +277,8 @@ def _read_ragbridge(store: Any, ids: Sequence[str] | None) -> Work[list[Row]]:
         rows = yield from Step(lambda: list(store.store.scan()), ascan)
     else:
         rows = yield from call(store.store, "get", list(ids))
-    return [(to_langchain_document(row), row.embedding) for row in rows]
+    vectors = [row.embedding for row in rows]
+    return [*zip(to_langchain_documents(rows), vectors, strict=True)]
 
 
 _KNOWN: Final[Mapping[tuple[str, str], KnownStore]] = {

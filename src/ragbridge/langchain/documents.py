@@ -6,16 +6,21 @@ given, it stands in the metadata under that key.
 """
 
 import json
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Final
 
 from langchain_core.documents import Document
 
+from ragbridge._unchecked import make_models
 from ragbridge.documents import Chunk, TextChunk
 from ragbridge.errors import InvalidDocumentError, InvalidQueryError, shorten
 from ragbridge.retrievers import QueryMatch
 from ragbridge.stores.base import VectorEntry, VectorMatch
 
 __all__ = ["from_langchain_document", "to_langchain_document"]
+
+_GIVEN: Final = ("id", "page_content", "metadata")
+_DEFAULTS: Final = dict(Document(page_content=""))
 
 
 def from_langchain_document(
@@ -71,13 +76,38 @@ def to_langchain_document(
         InvalidDocumentError: the content is bytes, which a LangChain document cannot hold.
         InvalidQueryError: a `score_key`, but no score.
     """
-    chunk = entry.chunk
-    metadata: dict[str, Any] = dict(chunk.metadata)
-    if document_id_key is not None and chunk.document_id is not None:
-        metadata[document_id_key] = chunk.document_id
+    found = to_langchain_documents([entry], document_id_key=document_id_key, score_key=score_key)
+    return found[0]
+
+
+def to_langchain_documents(
+    entries: Iterable[VectorEntry | QueryMatch],
+    *,
+    document_id_key: str | None = None,
+    score_key: str | None = None,
+) -> list[Document]:
+    """Many rows as documents: what `to_langchain_document` makes of each, in less time."""
+    fields = [
+        {
+            **_DEFAULTS,
+            "id": entry.id or entry.chunk.id,
+            "page_content": _text_of(entry.chunk),
+            "metadata": _metadata_of(entry, document_id_key, score_key),
+        }
+        for entry in entries
+    ]
+    return make_models(Document, fields, _GIVEN)
+
+
+def _metadata_of(
+    entry: VectorEntry | QueryMatch, document_id_key: str | None, score_key: str | None
+) -> dict[str, Any]:
+    metadata: dict[str, Any] = dict(entry.chunk.metadata)
+    if document_id_key is not None and entry.chunk.document_id is not None:
+        metadata[document_id_key] = entry.chunk.document_id
     if score_key is not None:
         metadata[score_key] = _score_of(entry)
-    return Document(id=entry.id or chunk.id, page_content=_text_of(chunk), metadata=metadata)
+    return metadata
 
 
 def _score_of(entry: VectorEntry | QueryMatch) -> float:

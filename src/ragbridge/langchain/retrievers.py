@@ -16,7 +16,7 @@ from ragbridge.filters import Filter, matches
 from ragbridge.langchain._arguments import check_k, refuse_unknown
 from ragbridge.langchain._batching import BatchedRetriever
 from ragbridge.langchain._packing import unpack
-from ragbridge.langchain.documents import to_langchain_document
+from ragbridge.langchain.documents import to_langchain_documents
 from ragbridge.langchain.embeddings import as_embedding_provider, as_langchain_embeddings
 from ragbridge.langchain.filters import as_filter
 from ragbridge.langchain.vector_store import RagbridgeVectorStore, RagbridgeVectorStoreRetriever
@@ -94,15 +94,8 @@ class RagbridgeRetriever(BatchedRetriever):
         score_key = arguments.get("score_key", self.score_key)
         core = self.retriever
         found = yield from Step(core.retrieve_many, core.aretrieve_many, queries, k, filters)
-        return [
-            [
-                to_langchain_document(
-                    match, document_id_key=self.document_id_key, score_key=score_key
-                )
-                for match in matches
-            ]
-            for matches in found
-        ]
+        keys = {"document_id_key": self.document_id_key, "score_key": score_key}
+        return [to_langchain_documents(matches, **keys) for matches in found]
 
     def _get_ls_params(self, **kwargs: Any) -> LangSmithRetrieverParams:
         params = super()._get_ls_params(**kwargs)

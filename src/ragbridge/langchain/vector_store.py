@@ -22,7 +22,7 @@ from ragbridge.langchain._searching import (
     check_search_type,
     no_relevance,
 )
-from ragbridge.langchain.documents import to_langchain_document
+from ragbridge.langchain.documents import to_langchain_documents
 from ragbridge.langchain.embeddings import as_embedding_provider, as_langchain_embeddings
 from ragbridge.langchain.filters import as_filter
 from ragbridge.retrievers import SearchMode, VectorRetriever, resolve_mode
@@ -582,8 +582,7 @@ class RagbridgeVectorStore(VectorStore):
         return made
 
     def _documents(self, entries: Iterable[VectorEntry]) -> list[Document]:
-        key = self.document_id_key
-        return [to_langchain_document(entry, document_id_key=key) for entry in entries]
+        return to_langchain_documents(entries, document_id_key=self.document_id_key)
 
     def _scored(self, matches: Sequence[VectorMatch]) -> list[tuple[Document, float]]:
         scores = [match.similarity_score for match in matches]

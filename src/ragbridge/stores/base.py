@@ -180,20 +180,6 @@ class VectorMatch(VectorEntry):
         return (*VectorEntry._plain(self), self.similarity_score)
 
 
-_Entry = TypeVar("_Entry", bound=VectorEntry)
-
-
-def unchecked(kind: type[_Entry], **fields: Any) -> _Entry:
-    """An entry or a match whose fields are all given, and known to be right: none is checked or copied.
-
-    For stores, which read again and again what was checked when it was written.
-    """
-    entry, put = object.__new__(kind), object.__setattr__
-    for name in fields:
-        put(entry, name, fields[name])
-    return entry
-
-
 DEFAULT_RANKER = RRFRanker()
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import wraps
 from inspect import iscoroutinefunction
-from itertools import islice
+from itertools import islice, repeat
 from types import SimpleNamespace
 from typing import Any, Final
 
@@ -257,10 +257,8 @@ class _Wire:
             column is None or len(column) != rows for column in columns.values()
         ):
             return self._answer(results, status=response.status, session_ts=response.session_ts)
-        found = (
-            dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)
-        )
-        hits = zip(found, results.scores, strict=True)
+        named = map(zip, repeat(tuple(columns)), zip(*columns.values(), strict=True))
+        hits = zip(map(dict, named), results.scores, strict=True)
         return [ReadHits(islice(hits, count)) for count in results.topks]
 
     def _plain_values(self, field: Any) -> Sequence[Any] | None:

@@ -6,11 +6,13 @@ texts, each is taken apart and checked by itself.
 """
 
 from collections.abc import Sequence
+from itertools import repeat
 from operator import itemgetter
 from typing import Any, Final
 
-from ragbridge.documents import TextChunk, are_texts, is_plain_json, unchecked_text_chunk
-from ragbridge.stores.base import VectorMatch, unchecked
+from ragbridge._unchecked import make_models, make_objects
+from ragbridge.documents import TextChunk, are_texts, is_plain_json
+from ragbridge.stores.base import VectorMatch
 from ragbridge.stores.milvus.answers import Hits
 from ragbridge.stores.milvus.layout import (
     CHUNK,
@@ -26,6 +28,7 @@ from ragbridge.stores.milvus.shadows import INT64_MAX
 from ragbridge.stores.milvus.tenancy import Tenancy
 from ragbridge.stores.milvus.texts import with_nul
 
+_CLASS: Final = TextChunk.__name__
 _TEXT: Final = TextChunk(content="").type
 _READ: Final = itemgetter(ID, CONTENT, DOCUMENT_ID, METADATA, FRAMEWORK_DATA, CHUNK, DELETED)
 _LEAST: Final = 3  # what is said of every text: class, type and hash
@@ -38,64 +41,69 @@ def matches_of(hits: Hits, tenancy: Tenancy) -> list[VectorMatch]:
         InvalidDocumentError: a row is not as ragbridge writes it; the message names what is wrong.
     """
     rows = [row for row, _ in hits]
-    read = [*map(_READ, rows)]
-    if _are_as_written(rows, read):
-        return [
-            _match(fields, score, tenancy) for fields, (_, score) in zip(read, hits, strict=True)
-        ]
+    columns = [*zip(*map(_READ, rows), strict=True)]
+    if _are_as_written(rows, columns):
+        return _matches(columns, [float(score) for _, score in hits], tenancy)
     return [VectorMatch(similarity_score=score, **decode(row, tenancy)) for row, score in hits]
 
 
-def _match(fields: tuple[Any, ...], score: float, tenancy: Tenancy) -> VectorMatch:
-    row_id, content, document_id, metadata, framework_data, described, deleted = fields
-    chunk = {
-        "id": described.get("id"),
-        "type": _TEXT,
-        "content": content,
-        "metadata": metadata,
-        "document_id": with_nul(document_id) or None,
-        "index": described.get("index"),
-        "start": described.get("start"),
-        "end": described.get("end"),
+def _matches(
+    columns: Sequence[tuple[Any, ...]], scores: Sequence[float], tenancy: Tenancy
+) -> list[VectorMatch]:
+    ids, contents, document_ids, metadata, framework_data, described, deleted = columns
+    chunks = [
+        {
+            "id": each.get("id"),
+            "type": _TEXT,
+            "content": content,
+            "metadata": data,
+            "document_id": with_nul(document_id) or None,
+            "index": each.get("index"),
+            "start": each.get("start"),
+            "end": each.get("end"),
+        }
+        for content, data, document_id, each in zip(
+            contents, metadata, document_ids, described, strict=True
+        )
+    ]
+    fields = {
+        "id": map(tenancy.given, ids),
+        "embedding": repeat(None),
+        "chunk": make_models(TextChunk, chunks, TextChunk.model_fields),
+        "framework_data": framework_data,
+        "deleted": map(bool, deleted),
+        "similarity_score": scores,
     }
-    return unchecked(
-        VectorMatch,
-        id=tenancy.given(row_id),
-        embedding=None,
-        chunk=unchecked_text_chunk(chunk),
-        framework_data=framework_data,
-        deleted=bool(deleted),
-        similarity_score=float(score),
-    )
+    return make_objects(VectorMatch, len(scores), fields)
 
 
-def _are_as_written(rows: Sequence[Row], read: Sequence[tuple[Any, ...]]) -> bool:
+def _are_as_written(rows: Sequence[Row], columns: Sequence[tuple[Any, ...]]) -> bool:
     """Whether all rows are certainly as they were written: texts, and read without their vectors."""
     if set(map(len, rows)) != {len(FIELDS)}:
         return False
-    ids, contents, document_ids, metadata, framework_data, described, _ = zip(*read, strict=True)
+    ids, contents, document_ids, metadata, framework_data, described, _ = columns
     data = metadata + framework_data
     return (
-        all(map(_is_text, described))
+        set(map(type, data + described)) == {dict}
         and all(ids)
         and are_texts(ids + contents + document_ids)
-        and set(map(type, data)) == {dict}
+        and _describe_texts(described)
         and is_plain_json([*filter(None, data)])
     )
 
 
-def _is_text(described: object) -> bool:
-    if not isinstance(described, dict):
-        return False
-    get = described.get
+def _describe_texts(described: Sequence[dict[str, Any]]) -> bool:
+    """Whether they are what `rows.describe` says of texts."""
+    more = [each for each in described if len(each) != _LEAST]
     return (
-        get("class") == TextChunk.__name__
-        and get("type") == _TEXT
-        and "hash" in described
-        and (
-            len(described) == _LEAST
-            or (_is_id(get("id")) and all(map(_is_place, map(get, ("index", "start", "end")))))
+        all(
+            [
+                each.get("class") == _CLASS and each.get("type") == _TEXT and "hash" in each
+                for each in described
+            ]
         )
+        and all(_is_id(each.get("id")) for each in more)
+        and all(_is_place(each.get(name)) for each in more for name in ("index", "start", "end"))
     )
 
 

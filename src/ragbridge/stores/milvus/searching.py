@@ -152,7 +152,8 @@ class _Plan:
 
 def _unshared(answers: Sequence[Hits]) -> list[Hits]:
     """The answers with rows of their own: rows that are scored here may be in several."""
-    if len(answers) == 1:
+    seen = [id(row) for hits in answers for row, _ in hits]
+    if len({*seen}) == len(seen):
         return [*answers]
     known: set[int] = set()
     return [[(_own(row, known), score) for row, score in hits] for hits in answers]

@@ -23,6 +23,16 @@ def make_objects(kind: type[T], count: int, columns: Mapping[str, Iterable[Any]]
     return made
 
 
+def make_model(kind: type[M], fields: dict[str, Any], given: Iterable[str]) -> M:
+    """One model; see `make_models`."""
+    made, put = object.__new__(kind), object.__setattr__
+    put(made, "__dict__", fields)
+    put(made, "__pydantic_fields_set__", {*given})
+    put(made, "__pydantic_extra__", None)
+    put(made, "__pydantic_private__", None)
+    return made
+
+
 def make_models(kind: type[M], rows: Sequence[dict[str, Any]], given: Iterable[str]) -> list[M]:
     """A model of each row, which has a value for every field of the class; not for private attributes.
 

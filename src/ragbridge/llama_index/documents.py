@@ -29,6 +29,7 @@ from llama_index.core.schema import (
     TextNode,
 )
 
+from ragbridge._unchecked import make_model
 from ragbridge.documents import Chunk, JsonValue, TextChunk, are_texts
 from ragbridge.embeddings import Vector, dense_part
 from ragbridge.errors import InvalidDocumentError, shorten
@@ -45,7 +46,11 @@ _CLASSES: Final[Mapping[str, type[BaseNode]]] = {
 _OWN: Final = frozenset({"id_", "embedding", "metadata", "text", "start_char_idx", "end_char_idx"})
 """Fields that a row has itself."""
 _RELATIONSHIPS: Final = {relation: relation.name.lower() for relation in NodeRelationship}
+_NAMED_RELATIONSHIPS: Final = {name: relation for relation, name in _RELATIONSHIPS.items()}
+_SOURCE: Final = _RELATIONSHIPS[NodeRelationship.SOURCE]
 _OBJECT_TYPES: Final[dict[Any, ObjectType]] = {kind.value: kind for kind in ObjectType}
+_BLANK: Final = dict(TextNode(id_=""))
+_LISTS: Final = tuple(name for name, value in _BLANK.items() if value == [])
 _CHUNK_DEFAULTS: Final[dict[str, Any]] = dict(TextChunk(content=""))
 _MEDIA: Final = ("image", "audio", "video")
 
@@ -91,16 +96,12 @@ def to_llama_index_node(entry: VectorEntry | QueryMatch) -> BaseNode:
     described = data if isinstance(data, dict) else {}
     node_class = _CLASSES.get(str(described.get("class")), _class_for(entry.chunk))
     try:
-        fields = _fields(node_class, entry, described)
-        node = node_class.__new__(node_class)
-        # Constructors of some node classes change what they are given.
-        BaseModel.__init__(node, **fields)
+        return _rebuild(node_class, entry, described)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise InvalidDocumentError(
             f"row {entry.id!r} has data in framework_data[{_KEY!r}] that make no "
             f"{node_class.__name__}; add the node again"
         ) from error
-    return node
 
 
 def from_llama_index_nodes(nodes: Sequence[BaseNode]) -> list[VectorEntry]:
@@ -333,6 +334,20 @@ def _class_for(chunk: Chunk) -> type[BaseNode]:
     return Node if isinstance(chunk.content, bytes) else TextNode
 
 
+def _rebuild(
+    node_class: type[BaseNode], entry: VectorEntry | QueryMatch, described: Mapping[str, Any]
+) -> BaseNode:
+    fields = _fields(node_class, entry, described)
+    if node_class is TextNode and "id_" in fields and described.keys() <= {"relationships"}:
+        # Nobody can have put in a value of a wrong type: the row is checked, and so are relationships.
+        lists: dict[str, Any] = {name: [] for name in _LISTS}
+        return make_model(TextNode, {**_BLANK, **lists, **fields}, fields)
+    node = node_class.__new__(node_class)
+    # Constructors of some node classes change what they are given.
+    BaseModel.__init__(node, **fields)
+    return node
+
+
 def _fields(
     node_class: type[BaseNode], entry: VectorEntry | QueryMatch, described: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -388,11 +403,11 @@ def _decode_object(encoded: Mapping[str, Any]) -> Any:
 def _relations(chunk: Chunk, described: Mapping[str, Any]) -> dict[NodeRelationship, Any]:
     kept = described.get("relationships", {})
     relations = {
-        relation: _decode_related(kept[name], chunk)
-        for relation, name in _RELATIONSHIPS.items()
-        if name in kept
+        _NAMED_RELATIONSHIPS[name]: _decode_related(kept[name], chunk)
+        for name in kept
+        if name in _NAMED_RELATIONSHIPS
     }
-    if NodeRelationship.SOURCE not in relations and chunk.document_id is not None:
+    if _SOURCE not in kept and chunk.document_id is not None:
         relations[NodeRelationship.SOURCE] = RelatedNodeInfo(node_id=chunk.document_id)
     return relations
 
@@ -404,18 +419,22 @@ def _decode_related(described: Any, chunk: Chunk) -> RelatedNodeInfo | list[Rela
 
 
 def _decode_info(described: Mapping[str, Any], chunk: Chunk) -> RelatedNodeInfo:
-    kind = described.get("type")
-    return RelatedNodeInfo(
-        node_id=described.get("id", chunk.document_id),
-        node_type=_OBJECT_TYPES.get(kind, kind),
-        metadata=_together(described, chunk.metadata),
-        hash=described.get("hash"),
-    )
+    kind, node_id = described.get("type"), described.get("id", chunk.document_id)
+    fields = {
+        "node_id": node_id,
+        "node_type": _OBJECT_TYPES.get(kind, kind),
+        "metadata": _together(described, chunk.metadata),
+        "hash": described.get("hash"),
+    }
+    if kind in _OBJECT_TYPES and isinstance(node_id, str) and isinstance(fields["hash"], str):
+        return make_model(RelatedNodeInfo, fields, fields)
+    return RelatedNodeInfo(**fields)
 
 
 def _together(described: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     """What `_apart` took apart; a key that the row lost meanwhile is left out."""
+    if described.get("keys") is True:
+        return {**own}
     others = described.get("metadata", {})
-    keys = described.get("keys", others)
-    values = {**own, **others} if others else own
-    return {key: values[key] for key in (own if keys is True else keys) if key in values}
+    values = {**own, **others}
+    return {key: values[key] for key in described.get("keys", others) if key in values}

@@ -93,7 +93,9 @@ class BatchedRetriever(BaseRetriever):
         if not inputs:
             return []
         configs = get_config_list(config, len(inputs))
-        shared = None if isinstance(config, Sequence) else self._manager(managers, configs[0], kwargs)
+        shared = (
+            None if isinstance(config, Sequence) else self._manager(managers, configs[0], kwargs)
+        )
         size = configs[0].get("max_concurrency") or len(inputs)
         outcomes: list[_Outcome] = []
         for start in range(0, len(inputs), size):

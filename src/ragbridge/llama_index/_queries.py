@@ -166,8 +166,11 @@ class Request:
             return settings.learner_candidates + 1
         if self.mode is Mode.MMR:
             return _prefetch(query.similarity_top_k, settings)
-        wanted = {Mode.SPARSE: query.sparse_top_k} | dict.fromkeys(_HYBRID, query.hybrid_top_k)
-        found = wanted.get(self.mode)
+        found = None
+        if self.mode is Mode.SPARSE:
+            found = query.sparse_top_k
+        elif self.mode in _HYBRID:
+            found = query.hybrid_top_k
         return query.similarity_top_k if found is None else found
 
     def _ranker(self) -> Ranker:
@@ -211,6 +214,8 @@ class Request:
 
 
 def _check_mode(mode: object) -> Mode:
+    if isinstance(mode, Mode):
+        return mode
     try:
         return Mode(mode)
     except ValueError as error:

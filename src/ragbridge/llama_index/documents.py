@@ -337,15 +337,29 @@ def _class_for(chunk: Chunk) -> type[BaseNode]:
 def _rebuild(
     node_class: type[BaseNode], entry: VectorEntry | QueryMatch, described: Mapping[str, Any]
 ) -> BaseNode:
-    fields = _fields(node_class, entry, described)
-    if node_class is TextNode and "id_" in fields and described.keys() <= {"relationships"}:
-        # Nobody can have put in a value of a wrong type: the row is checked, and so are relationships.
-        lists: dict[str, Any] = {name: [] for name in _LISTS}
-        return make_model(TextNode, {**_BLANK, **lists, **fields}, fields)
+    is_text = isinstance(entry.chunk.content, str) and entry.id is not None
+    if node_class is TextNode and is_text and described.keys() <= {"relationships"}:
+        return _text_node(entry, described)
     node = node_class.__new__(node_class)
     # Constructors of some node classes change what they are given.
-    BaseModel.__init__(node, **fields)
+    BaseModel.__init__(node, **_fields(node_class, entry, described))
     return node
+
+
+def _text_node(entry: VectorEntry | QueryMatch, described: Mapping[str, Any]) -> TextNode:
+    """What nearly all rows are. No value can be of a wrong type: rows were checked, relations are here."""
+    chunk, vector = entry.chunk, dense_part(getattr(entry, "embedding", None))
+    fields = {
+        "id_": entry.id,
+        "embedding": None if vector is None else vector.tolist(),
+        "metadata": {**chunk.metadata},
+        "relationships": _relations(chunk, described),
+        "text": chunk.content,
+        "start_char_idx": chunk.start,
+        "end_char_idx": chunk.end,
+    }
+    lists: dict[str, list[str]] = {name: [] for name in _LISTS}
+    return make_model(TextNode, {**_BLANK, **lists, **fields}, fields)
 
 
 def _fields(

@@ -46,6 +46,7 @@ DEFAULT_LEG_TOP_K = 100
 _MAX_SQUARED_NORM = float(np.finfo(np.float32).max)
 _MIN_SQUARED_NORM = float(np.finfo(np.float32).tiny)
 _ROWS_AT_ONCE = 2048
+_CAPABILITIES = {leg: Capability(leg) for leg in Leg}
 
 
 def check_metric(value: object) -> SimilarityMetric:
@@ -308,7 +309,7 @@ def _check_capabilities(
     query: VectorStoreQuery, store: str, capabilities: frozenset[Capability]
 ) -> None:
     for leg in query.legs:
-        if Capability(leg) not in capabilities:
+        if _CAPABILITIES[leg] not in capabilities:
             raise UnsupportedQueryError(
                 f"{store} has no {leg} leg; it serves {', '.join(sorted(capabilities))}"
             )

@@ -8,7 +8,7 @@ from enum import StrEnum
 from itertools import islice
 from math import isfinite
 from types import TracebackType
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 

@@ -204,6 +204,7 @@ class _Wire:
         self._load, self._answer = loads, SearchResult
         self._find_timestamp, self._check = construct_guarantee_ts, check_status
         self._vectors, self._request = common_pb2, milvus_pb2.SearchRequest
+        self._kind_of_vectors = common_pb2.PlaceholderType.FloatVector
         self._slots: Mapping[int, str] = {
             DataType.VARCHAR.value: "string_data",
             DataType.JSON.value: "json_data",
@@ -267,7 +268,7 @@ class _Wire:
         if slot is None or field.valid_data:
             return None
         values: Sequence[Any] = getattr(field.scalars, slot).data
-        return [*map(self._load, values)] if slot == "json_data" else values
+        return self._load(b"[%b]" % b",".join(values)) if slot == "json_data" else values
 
     def _filled_in(self, pattern: Any, asked: Mapping[str, Any]) -> Any:
         request = self._request()
@@ -280,8 +281,7 @@ class _Wire:
 
     def _packed(self, vectors: Sequence[Vector]) -> bytes:
         floats = [vector.astype("<f4", copy=False).tobytes() for vector in vectors]
-        kind = self._vectors.PlaceholderType.FloatVector
-        value = self._vectors.PlaceholderValue(tag="$0", type=kind, values=floats)
+        value = self._vectors.PlaceholderValue(tag="$0", type=self._kind_of_vectors, values=floats)
         packed: bytes = self._vectors.PlaceholderGroup(placeholders=[value]).SerializeToString()
         return packed
 

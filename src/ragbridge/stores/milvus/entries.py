@@ -97,10 +97,8 @@ def _describe_texts(described: Sequence[dict[str, Any]]) -> bool:
     more = [each for each in described if len(each) != _LEAST]
     return (
         all(
-            [
-                each.get("class") == _CLASS and each.get("type") == _TEXT and "hash" in each
-                for each in described
-            ]
+            each.get("class") == _CLASS and each.get("type") == _TEXT and "hash" in each
+            for each in described
         )
         and all(_is_id(each.get("id")) for each in more)
         and all(_is_place(each.get(name)) for each in more for name in ("index", "start", "end"))

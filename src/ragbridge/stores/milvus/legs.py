@@ -3,7 +3,7 @@
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from math import sqrt
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -116,28 +116,33 @@ def is_searchable(sought: Sought | None) -> bool:
 
 def request(leg: Leg, sought: Sequence[Any], limit: int, scope: Scope) -> dict[str, Any]:
     """What the engine is told about a leg: `data`, `anns_field` and `param`."""
+    param = _param(leg, limit, scope)
+    return {"data": _data(leg, sought, scope.layout), "anns_field": LEG_FIELDS[leg], "param": param}
+
+
+def _param(leg: Leg, limit: int, scope: Scope) -> dict[str, Any]:
+    """How the engine is to search by a leg."""
     layout = scope.layout
     index = layout.index_of(leg)
     params = (
         {} if index is None else index.search_params(limit, scope.search_params.get(leg) or None)
     )
-    data: list[Any]
-    if leg is Leg.DENSE:
-        # What other tools' rows are made of is read off pymilvus's own answers.
-        data = DenseVectors(sought) if layout.schema.foreign is None else [*sought]
-        metric = METRICS[layout.metric]
-        if layout.shape.binary:
-            data = [vector.packed.tobytes() for vector in sought]
-        if scope.least is not None:
-            params |= _radius(layout.metric, scope.least)
-    elif leg is Leg.SPARSE:
-        metric = "IP"
-        data = [vector.to_dict() for vector in sought]
-    else:
-        metric = "BM25"
-        data = [layout.schema.searched(text) for text in sought]
-    param = {"metric_type": metric, "params": params}
-    return {"data": data, "anns_field": LEG_FIELDS[leg], "param": param}
+    if leg is Leg.DENSE and scope.least is not None:
+        params |= _radius(layout.metric, scope.least)
+    metrics = {Leg.DENSE: METRICS[layout.metric], Leg.SPARSE: "IP", Leg.FULL_TEXT: "BM25"}
+    return {"metric_type": metrics[leg], "params": params}
+
+
+def _data(leg: Leg, sought: Sequence[Any], layout: Layout) -> list[Any]:
+    """What is sought by a leg, as pymilvus takes it."""
+    if leg is Leg.SPARSE:
+        return [vector.to_dict() for vector in sought]
+    if leg is Leg.FULL_TEXT:
+        return [layout.schema.searched(text) for text in sought]
+    if layout.shape.binary:
+        return [vector.packed.tobytes() for vector in sought]
+    # What other tools' rows are made of is read off pymilvus's own answers.
+    return DenseVectors(sought) if layout.schema.foreign is None else [*sought]
 
 
 class LegSearch:
@@ -152,6 +157,8 @@ class LegSearch:
         self._scope = scope
         self._leg = leg
         self._field = LEG_FIELDS[leg]
+        self._score = self._find_score()
+        self._call_without_data = cache(self._make_call)
 
     def run(self, sought: Sequence[Sought | None], top_k: int) -> Work[list[Hits]]:
         """The `top_k` best hits (-1: all) for each thing that is sought, best first."""
@@ -260,21 +267,24 @@ class LegSearch:
         may = self._scope.expression.may if expression is None else expression
 
         def call(sought: Sequence[Any], fields: Sequence[str]) -> Call:
-            asked = request(self._leg, sought, limit, self._scope)
-            return self._scope.collection.search(
-                may,
-                data=asked["data"],
-                anns_field=asked["anns_field"],
-                search_params=asked["param"],
-                limit=limit,
-                output_fields=without_id(fields),
-            )
+            made = self._call_without_data(may, limit, tuple(fields))
+            data = _data(self._leg, sought, self._scope.layout)
+            return Call(made.method, {**made.arguments, "data": data})
 
         answers = yield from ask(self._scope, sought, limit, call)
-        score = self._score()
+        score = self._score
         return [[(row, score(distance)) for row, distance in answer] for answer in answers]
 
-    def _score(self) -> Callable[[float], float]:
+    def _make_call(self, expression: str, limit: int, fields: Sequence[str]) -> Call:
+        return self._scope.collection.search(
+            expression,
+            anns_field=self._field,
+            search_params=_param(self._leg, limit, self._scope),
+            limit=limit,
+            output_fields=without_id(fields),
+        )
+
+    def _find_score(self) -> Callable[[float], float]:
         """What makes a similarity score of the engine's."""
         layout = self._scope.layout
         if self._leg is Leg.DENSE:

@@ -273,6 +273,7 @@ class _Search:
             groups=options.group_by is not None and len(wanted.legs) == 1,
             least=wanted.least,
         )
+        self._legs = [LegSearch(self._scope, leg) for leg in wanted.legs]
 
     def run(self, parts: Sequence[Parts]) -> Work[list[Hits]]:
         """The hits for the parts of each query, best first."""
@@ -283,8 +284,7 @@ class _Search:
             listed = yield from self._list()
             return [listed for _ in parts]
         if len(wanted.legs) == 1:
-            search = LegSearch(self._scope, wanted.legs[0])
-            return (yield from search.run([part for (part,) in parts], wanted.top_k))
+            return (yield from self._legs[0].run([part for (part,) in parts], wanted.top_k))
         if self._engine_fuses():
             return (yield from self._search_by_several(parts))
         return (yield from self._fuse(parts))
@@ -341,9 +341,9 @@ class _Search:
     def _fuse(self, parts: Sequence[Parts]) -> Work[list[Hits]]:
         """Search by each leg, and fuse what they find."""
         found: list[list[Hits]] = []
-        by_leg = zip(self._wanted.legs, self._wanted.limits, zip(*parts, strict=True), strict=True)
+        by_leg = zip(self._legs, self._wanted.limits, zip(*parts, strict=True), strict=True)
         for leg, limit, sought in by_leg:
-            found.append((yield from LegSearch(self._scope, leg).run(sought, limit)))
+            found.append((yield from leg.run(sought, limit)))
         return [self._fused(legs) for legs in zip(*found, strict=True)]
 
     def _fused(self, legs: Sequence[Hits]) -> Hits:

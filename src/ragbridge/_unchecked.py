@@ -41,7 +41,7 @@ def make_models(kind: type[M], rows: Sequence[dict[str, Any]], given: Iterable[s
         rows: The fields of each. The models keep them.
         given: The names of those that count as set.
     """
-    names = frozenset(given)
+    names = frozenset(given)  # no copy of one
     state = {  # what pydantic's `__setstate__` sets
         "__dict__": rows,
         "__pydantic_fields_set__": map(set, repeat(names)),

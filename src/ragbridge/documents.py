@@ -164,18 +164,28 @@ def is_plain_json(values: Iterable[object]) -> bool:
     """
     level: list[Any] = list(values)
     for _ in range(_MAX_DEPTH):
-        of_kind: defaultdict[type, list[Any]] = defaultdict(list)
-        for value in level:
-            of_kind[type(value)].append(value)
-        if not all(kind in _LOOKS and _LOOKS[kind](same) for kind, same in of_kind.items()):
-            return False
-        level = [
-            *chain.from_iterable(of_kind.get(list, ())),
-            *chain.from_iterable(map(dict.values, of_kind.get(dict, ()))),
-        ]
-        if not level:
+        nested: list[Any] = []
+        for kind, same in _by_kind(level):
+            if kind not in _LOOKS or not _LOOKS[kind](same):
+                return False
+            if kind is dict:
+                nested += chain.from_iterable(map(dict.values, same))
+            elif kind is list:
+                nested += chain.from_iterable(same)
+        if not nested:
             return True
+        level = nested
     return False
+
+
+def _by_kind(values: list[Any]) -> Iterable[tuple[type, list[Any]]]:
+    kinds = {*map(type, values)}
+    if len(kinds) == 1:
+        return [(kinds.pop(), values)]
+    of_kind: defaultdict[type, list[Any]] = defaultdict(list)
+    for value in values:
+        of_kind[type(value)].append(value)
+    return of_kind.items()
 
 
 def are_texts(values: Sequence[object]) -> bool:

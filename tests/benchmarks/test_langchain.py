@@ -99,7 +99,7 @@ def test_query(benchmark, plain, store):
     figures = ratio_to(
         lambda: plain.search(store.embeddings.embed_query(next(asked))),
         lambda: store.similarity_search(next(asked), k=K),
-        rounds=150,
+        rounds=500,
     )
     record(benchmark, **figures)
     benchmark.pedantic(lambda: store.similarity_search(next(asked), k=K), rounds=10)

@@ -76,7 +76,7 @@ def test_query(benchmark, plain, store):
     figures = ratio_to(
         lambda: plain.search(next(asked)),
         lambda: store.query(VectorStoreQuery(query_embedding=next(asked), similarity_top_k=K)),
-        rounds=150,
+        rounds=500,
     )
     record(benchmark, **figures)
     benchmark.pedantic(

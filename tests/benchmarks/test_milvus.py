@@ -86,7 +86,7 @@ def test_query(benchmark, plain, store):
     figures = ratio_to(
         lambda: plain.search(next(asked)),
         lambda: store.query(VectorStoreQuery(embedding=next(asked))),
-        rounds=150,
+        rounds=500,
     )
     record(benchmark, **figures)
     benchmark.pedantic(lambda: store.query(VectorStoreQuery(embedding=next(asked))), rounds=10)

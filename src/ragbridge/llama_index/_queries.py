@@ -1,9 +1,8 @@
 """LlamaIndex's queries as the core's, and the core's answers as LlamaIndex's."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import ceil, inf
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from llama_index.core.vector_stores.types import VectorStoreQuery as LlamaIndexQuery
 from llama_index.core.vector_stores.types import VectorStoreQueryMode as Mode
@@ -38,8 +37,7 @@ _MMR_THRESHOLD: Final = 0.5
 _MMR_PREFETCH_FACTOR: Final = 4.0
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """What a call or its store says beside the query itself.
 
     Attributes:
@@ -61,8 +59,7 @@ class Settings:
     learner_candidates: int = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """A checked query of LlamaIndex.
 
     Raises:

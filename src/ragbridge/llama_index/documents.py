@@ -95,13 +95,19 @@ def to_llama_index_node(entry: VectorEntry | QueryMatch) -> BaseNode:
     data = entry.framework_data.get(_KEY)
     described = data if isinstance(data, dict) else {}
     node_class = _CLASSES.get(str(described.get("class")), _class_for(entry.chunk))
+    is_text = isinstance(entry.chunk.content, str) and entry.id is not None
     try:
-        return _rebuild(node_class, entry, described)
+        if node_class is TextNode and is_text and described.keys() <= {"relationships"}:
+            return _text_node(entry, described)
+        node = node_class.__new__(node_class)
+        # Constructors of some node classes change what they are given.
+        BaseModel.__init__(node, **_fields(node_class, entry, described))
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise InvalidDocumentError(
             f"row {entry.id!r} has data in framework_data[{_KEY!r}] that make no "
             f"{node_class.__name__}; add the node again"
         ) from error
+    return node
 
 
 def from_llama_index_nodes(nodes: Sequence[BaseNode]) -> list[VectorEntry]:
@@ -334,18 +340,6 @@ def _class_for(chunk: Chunk) -> type[BaseNode]:
     return Node if isinstance(chunk.content, bytes) else TextNode
 
 
-def _rebuild(
-    node_class: type[BaseNode], entry: VectorEntry | QueryMatch, described: Mapping[str, Any]
-) -> BaseNode:
-    is_text = isinstance(entry.chunk.content, str) and entry.id is not None
-    if node_class is TextNode and is_text and described.keys() <= {"relationships"}:
-        return _text_node(entry, described)
-    node = node_class.__new__(node_class)
-    # Constructors of some node classes change what they are given.
-    BaseModel.__init__(node, **_fields(node_class, entry, described))
-    return node
-
-
 def _text_node(entry: VectorEntry | QueryMatch, described: Mapping[str, Any]) -> TextNode:
     """What nearly all rows are. No value can be of a wrong type: rows were checked, relations are here."""
     chunk, vector = entry.chunk, dense_part(getattr(entry, "embedding", None))
@@ -358,8 +352,8 @@ def _text_node(entry: VectorEntry | QueryMatch, described: Mapping[str, Any]) ->
         "start_char_idx": chunk.start,
         "end_char_idx": chunk.end,
     }
-    lists: dict[str, list[str]] = {name: [] for name in _LISTS}
-    return make_model(TextNode, {**_BLANK, **lists, **fields}, fields)
+    blank = _BLANK | {name: [] for name in _LISTS}
+    return make_model(TextNode, blank | fields, fields)
 
 
 def _fields(

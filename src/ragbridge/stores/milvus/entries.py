@@ -31,6 +31,7 @@ from ragbridge.stores.milvus.texts import with_nul
 _CLASS: Final = TextChunk.__name__
 _TEXT: Final = TextChunk(content="").type
 _READ: Final = itemgetter(ID, CONTENT, DOCUMENT_ID, METADATA, FRAMEWORK_DATA, CHUNK, DELETED)
+_CHUNK_FIELDS: Final = frozenset(TextChunk.model_fields)
 _LEAST: Final = 3  # what is said of every text: class, type and hash
 
 
@@ -57,19 +58,19 @@ def _matches(
             "type": _TEXT,
             "content": content,
             "metadata": data,
-            "document_id": with_nul(document_id) or None,
+            "document_id": document_id or None,
             "index": each.get("index"),
             "start": each.get("start"),
             "end": each.get("end"),
         }
         for content, data, document_id, each in zip(
-            contents, metadata, document_ids, described, strict=True
+            contents, metadata, map(with_nul, document_ids), described, strict=True
         )
     ]
     fields = {
         "id": map(tenancy.given, ids),
         "embedding": repeat(None),
-        "chunk": make_models(TextChunk, chunks, TextChunk.model_fields),
+        "chunk": make_models(TextChunk, chunks, _CHUNK_FIELDS),
         "framework_data": framework_data,
         "deleted": map(bool, deleted),
         "similarity_score": scores,

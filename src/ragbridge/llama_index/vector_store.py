@@ -40,7 +40,7 @@ from ragbridge.errors import (
 )
 from ragbridge.filters import Filter
 from ragbridge.filters import MetadataFilters as Group
-from ragbridge.llama_index._queries import Request, Settings
+from ragbridge.llama_index._queries import Request, Settings, result_of, usual_query
 from ragbridge.llama_index.documents import from_llama_index_nodes, to_llama_index_node
 from ragbridge.llama_index.embeddings import LlamaIndexEmbeddingProvider
 from ragbridge.llama_index.filters import from_llama_index_filters
@@ -381,6 +381,12 @@ class RagbridgeVectorStore(BasePydanticVectorStore):
     def _query(
         self, query: VectorStoreQuery, kwargs: Mapping[str, Any]
     ) -> Work[VectorStoreQueryResult]:
+        store = self.vector_store
+        usual = None if kwargs else usual_query(query)
+        if usual is not None:
+            found = yield from Step(store.query, store.aquery, usual)
+            scores = [match.similarity_score for match in found]
+            return result_of([to_llama_index_node(match) for match in found], scores)
         settings = {name: kwargs[name] for name in _SETTINGS if name in kwargs}
         options = {name: value for name, value in kwargs.items() if name not in settings}
         request = Request.of(
@@ -389,7 +395,6 @@ class RagbridgeVectorStore(BasePydanticVectorStore):
         sparse = None
         if self.sparse_embedding_provider is not None and request.sparse_text is not None:
             sparse = yield from _embed_query(request.sparse_text, self.sparse_embedding_provider)
-        store = self.vector_store
         found = yield from Step(store.query, store.aquery, request.to_core(sparse))
         return request.to_result(request.rank(found))
 

@@ -46,6 +46,7 @@ DEFAULT_LEG_TOP_K = 100
 _MAX_SQUARED_NORM = float(np.finfo(np.float32).max)
 _MIN_SQUARED_NORM = float(np.finfo(np.float32).tiny)
 _ROWS_AT_ONCE = 2048
+QUERY_VECTOR = "the query vector"
 _CAPABILITIES = {leg: Capability(leg) for leg in Leg}
 
 
@@ -289,8 +290,8 @@ def check_query(
     _check_capabilities(query, store, capabilities)
     _check_options(query, store, options or {})
     _check_weights(query)
-    check_kind(query.embedding, metric, "the query vector")
-    check_dense(dense_part(query.embedding), metric, "the query vector")
+    check_kind(query.embedding, metric, QUERY_VECTOR)
+    check_dense(dense_part(query.embedding), metric, QUERY_VECTOR)
     if shape is None:
         return
     compared = compared_part(query.embedding)

@@ -162,6 +162,9 @@ class LegSearch:
 
     def run(self, sought: Sequence[Sought | None], top_k: int) -> Work[list[Hits]]:
         """The `top_k` best hits (-1: all) for each thing that is sought, best first."""
+        if self._leg is Leg.DENSE and 0 < top_k <= (self._scope.engine.window or top_k):
+            hits = yield from self._search(sought, top_k)
+            return [ordered(self._scope.grouped(each), top_k) for each in hits]
         found: list[Hits] = [[] for _ in sought]
         for search, places in self._ways(sought, top_k):
             hits = yield from search([sought[place] for place in places], top_k)

@@ -9,9 +9,19 @@ from itertools import chain, islice
 from math import inf
 from typing import Any, Final, TypeAlias
 
+import numpy as np
+
 from ragbridge._twins import Work, pause
+from ragbridge.embeddings import dense_part
 from ragbridge.stores._ranking import Ranker, RRFRanker, WeightedRanker, best_first, fuse
-from ragbridge.stores._requests import Selection, check_query, leg_limit, score_scale
+from ragbridge.stores._requests import (
+    QUERY_VECTOR,
+    Selection,
+    check_dense,
+    check_query,
+    leg_limit,
+    score_scale,
+)
 from ragbridge.stores.base import Leg, SimilarityMetric, VectorMatch, VectorStoreQuery
 from ragbridge.stores.milvus.answers import Hits
 from ragbridge.stores.milvus.capabilities import Engine
@@ -50,6 +60,7 @@ _MOST_RRF_K: Final = 16_384  # servers take less than this
 _ROWS_BETWEEN_PAUSES: Final = 250
 
 _UNRESTRICTED: Final = (None, None, None, None)
+_DENSE_ALONE: Final = (Leg.DENSE,)
 _MOST_PLANS: Final = 100
 
 Parts: TypeAlias = tuple[Sought | None, ...]
@@ -64,6 +75,9 @@ def query_many(
     metric = layout.metric if layout else (yield from collection.metric())
     capabilities = yield from collection.capabilities()
     for query in queries:
+        if layout is not None and _is_known(query, collection, layout):
+            check_dense(dense_part(query.embedding), metric, QUERY_VECTOR)
+            continue
         check_query(
             query,
             store=_NAME,
@@ -98,18 +112,36 @@ def _plan(
 ) -> "_Plan":
     """How to search for what a query seeks: as for the last one that differed in nothing else."""
     in_engine = all(map(is_searchable, parts))
-    restricts = (query.filters, query.ids, query.document_ids, query.leg_top_k)
-    is_kept = restricts == _UNRESTRICTED and not query.options
-    wanted = (query.legs, query.top_k, query.min_score, query.ranker, in_engine)
-    kind = (*wanted, query.include_embeddings, query.include_deleted)
-    plans = collection.plans(layout) if is_kept else {}
-    plan: _Plan | None = plans.get(kind)
+    kind = _kind(query)
+    plans = {} if kind is None else collection.plans(layout)
+    plan: _Plan | None = plans.get((kind, in_engine))
     if plan is None:
         whole = _Wanted.of(query, collection.tenancy, layout, engine, in_engine=in_engine)
         plan = _Plan(whole, partial(_Search, collection, layout, engine, whole))
         if len(plans) < _MOST_PLANS:
-            plans[kind] = plan
+            plans[kind, in_engine] = plan
     return plan
+
+
+def _kind(query: VectorStoreQuery) -> Hashable:
+    """The same for queries that differ only in what they seek; None where they are not remembered."""
+    restricts = (query.filters, query.ids, query.document_ids, query.leg_top_k)
+    if restricts != _UNRESTRICTED or query.options:
+        return None
+    wanted = (query.legs, query.top_k, query.min_score, query.ranker)
+    return *wanted, query.include_embeddings, query.include_deleted
+
+
+def _is_known(query: VectorStoreQuery, collection: Collection, layout: Layout) -> bool:
+    """Whether one that differs only in its dense vector was checked before."""
+    vector, shape = query.embedding, layout.shape
+    return (
+        query.legs == _DENSE_ALONE
+        and isinstance(vector, np.ndarray)
+        and len(vector) == shape.dimension
+        and not shape.binary
+        and (_kind(query), True) in collection.plans(layout)
+    )
 
 
 def _alike(plans: Sequence["_Plan"]) -> list[list[int]]:
@@ -369,7 +401,7 @@ def _least(query: VectorStoreQuery, layout: Layout, engine: Engine) -> float | N
     An index that is not exact would find other rows then.
     """
     least = query.min_score
-    if least is None or query.legs != (Leg.DENSE,) or not (layout.is_exact and engine.narrows):
+    if least is None or query.legs != _DENSE_ALONE or not (layout.is_exact and engine.narrows):
         return None
     low, high = _RANGES.get(layout.metric, (inf, inf))
     return least if low < least <= high else None

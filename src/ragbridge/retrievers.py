@@ -258,12 +258,14 @@ class VectorRetriever(Retriever):
 
     def _embed(self, texts: list[str], provider: EmbeddingProvider) -> Work[list[Embedding]]:
         made = yield from Step(provider.batch_embed_queries, provider.abatch_embed_queries, texts)
-        return [self._part(vector) for vector in check_embeddings(made, len(texts), provider)]
+        vectors = check_embeddings(made, len(texts), provider)
+        find = _PARTS.get(self.mode)
+        return vectors if find is None else [self._part(vector, find) for vector in vectors]
 
-    def _part(self, embedding: Embedding) -> Embedding:
-        if self.mode not in _PARTS:
-            return embedding
-        part = _PARTS[self.mode](embedding)
+    def _part(
+        self, embedding: Embedding, find: Callable[[Embedding], Embedding | None]
+    ) -> Embedding:
+        part = find(embedding)
         if part is None:
             raise InvalidEmbeddingError(
                 f"mode is {str(self.mode)!r}, but {type(self.embedding_provider).__name__} yields "
@@ -332,7 +334,8 @@ def check_query_texts(queries: object) -> list[str]:
     Raises:
         InvalidQueryError: anything else.
     """
-    if isinstance(queries, str) or not isinstance(queries, Iterable):
+    # A list is told sooner than an Iterable.
+    if isinstance(queries, str) or not isinstance(queries, (list, Iterable)):
         raise InvalidQueryError(f"queries must be a list of strings, not {shorten(queries)}")
     return [check_query_text(query) for query in queries]
 

@@ -56,8 +56,6 @@ class SearchArguments:
 
     @classmethod
     def _of(cls, given: Mapping[str, Any], known: Collection[str], own: Mapping[str, Any]) -> Self:
-        if not given:
-            return cls(**own)
         refuse_unknown(given, known)
         arguments = {**own, **{name: value for name, value in given.items() if value is not None}}
         options = dict(_check_mapping(arguments.pop("options", {})))

@@ -47,12 +47,13 @@ class Searches:
         self.provider = provider
         self.mode = mode
         self.ranker = ranker
+        self._own_arguments = SearchArguments.of_text({}, mode, ranker)
         self._is_asked = False  # what the store can serve
         self._usual: VectorRetriever | None = None
 
     def retriever(self) -> VectorRetriever:
         """The core's retriever that searches in the same way."""
-        return self._make_retriever(SearchArguments(search_mode=self.mode, ranker=self.ranker))
+        return self._make_retriever(self._own_arguments)
 
     def of_type(
         self, queries: list[str], search_type: str, given: Mapping[str, Any]
@@ -155,7 +156,9 @@ class Searches:
         self, queries: list[str], k: int, given: Mapping[str, Any]
     ) -> Work[list[VectorStoreQuery]]:
         top_k = check_k(k)
-        arguments = SearchArguments.of_text(given, self.mode, self.ranker)
+        arguments = self._own_arguments
+        if given:
+            arguments = SearchArguments.of_text(given, self.mode, self.ranker)
         is_usual = given.keys() <= _OF_ANY_RETRIEVER
         if is_usual and self._usual is not None:
             retriever = self._usual

@@ -181,6 +181,7 @@ class VectorMatch(VectorEntry):
 
 
 DEFAULT_RANKER = RRFRanker()
+_DENSE_ALONE = (Leg.DENSE,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -244,7 +245,7 @@ class VectorStoreQuery:
             )
         if not isinstance(self.options, (dict, Mapping)):  # a dict is told sooner than a Mapping
             raise InvalidQueryError(f"options must be a mapping, not {shorten(self.options)}")
-        put(self, "legs", tuple(self._legs()))
+        put(self, "legs", self._find_legs())
 
     def asking(self, **checked: Any) -> "VectorStoreQuery":
         """The same with other fields, which were checked already: nothing is checked again."""
@@ -253,8 +254,12 @@ class VectorStoreQuery:
             put(made, name, getattr(self, name))
         for name in checked:
             put(made, name, checked[name])
-        put(made, "legs", tuple(made._legs()))
+        put(made, "legs", made._find_legs())
         return made
+
+    def _find_legs(self) -> tuple[Leg, ...]:
+        is_plain = isinstance(self.embedding, np.ndarray) and self.text is None
+        return _DENSE_ALONE if is_plain else tuple(self._legs())
 
     def _legs(self) -> Iterator[Leg]:
         if compared_part(self.embedding) is not None:

@@ -1,5 +1,6 @@
 """LangChain documents as rows, and back."""
 
+import pickle
 from copy import deepcopy
 from datetime import UTC, datetime
 
@@ -7,10 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.documents import Document
+from langchain_core.load import dumpd
 
 from ragbridge import InvalidDocumentError, InvalidQueryError, QueryMatch, VectorEntry, VectorMatch
 from ragbridge.documents import Chunk, TextChunk
 from ragbridge.langchain import from_langchain_document, to_langchain_document
+from ragbridge.langchain.documents import to_langchain_documents
 from ragbridge.testing._strategies import metadata
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
@@ -25,6 +28,24 @@ def test_a_document_comes_back_as_it_was(text, data, given_id):
     assert (entry.id, entry.chunk.content, entry.chunk.metadata) == (given_id, text, data)
     assert entry.framework_data == {}
     assert to_langchain_document(entry) == document
+
+
+@given(text=TEXT, data=metadata(), given_id=st.none() | TEXT.filter(bool))
+def test_a_document_is_as_langchain_makes_it(text, data, given_id):
+    expected = Document(text, metadata=data, id=given_id)
+    made = to_langchain_document(from_langchain_document(expected))
+    assert [*vars(made).items()] == [*vars(expected).items()]
+    for name in ("model_fields_set", "__pydantic_extra__", "__pydantic_private__"):
+        assert getattr(made, name) == getattr(expected, name)
+    assert dumpd(made) == dumpd(expected)
+    assert pickle.loads(pickle.dumps(made)) == made.model_copy(deep=True) == expected
+
+
+def test_a_document_has_metadata_of_its_own():
+    entry = VectorEntry(id="1", chunk=TextChunk(content="a", metadata={"n": 1}))
+    one, other = to_langchain_documents([entry, entry])
+    one.metadata["n"] = 2
+    assert other.metadata == entry.chunk.metadata == {"n": 1}
 
 
 def test_a_row_shares_nothing_with_its_document():

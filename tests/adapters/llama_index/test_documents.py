@@ -1,6 +1,7 @@
 """Nodes come back equal, and rows of others become nodes."""
 
 import json
+import pickle
 
 import pytest
 from hypothesis import given
@@ -296,6 +297,39 @@ def test_a_row_of_the_core():
         relationships={NodeRelationship.SOURCE: RelatedNodeInfo(node_id="d")},
     )
     assert same(node, expected)
+
+
+@pytest.mark.parametrize("embedding", [None, VECTOR])
+def test_a_text_node_is_as_llama_index_makes_it(embedding):
+    source = RelatedNodeInfo(
+        node_id="d", node_type=ObjectType.DOCUMENT, metadata={"a": 1}, hash="x"
+    )
+    expected = TextNode(
+        id_="e",
+        text="hello",
+        metadata={"a": 1},
+        embedding=embedding,
+        relationships={NodeRelationship.SOURCE: source},
+    )
+    made = to_llama_index_node(from_llama_index_node(expected))
+    for one, other in ((made, expected), (made.source_node, source)):
+        assert [*vars(one).items()] == [*vars(other).items()]
+        assert one.__pydantic_extra__ == other.__pydantic_extra__
+        assert one.__pydantic_private__ == other.__pydantic_private__
+        assert one.to_json() == other.to_json()
+        assert pickle.loads(pickle.dumps(one)) == one.model_copy(deep=True) == other
+
+
+def test_a_node_shares_nothing_that_it_can_change():
+    chunk = TextChunk(content="hello", metadata={"a": 1}, document_id="d")
+    entry = VectorEntry(id="e", chunk=chunk)
+    one, other = to_llama_index_node(entry), to_llama_index_node(entry)
+    one.metadata["a"] = 2
+    one.excluded_embed_metadata_keys.append("a")
+    one.excluded_llm_metadata_keys.append("a")
+    del one.relationships[NodeRelationship.SOURCE]
+    assert chunk.metadata == {"a": 1}
+    assert same(other, to_llama_index_node(entry))
 
 
 def test_a_row_of_another_framework():

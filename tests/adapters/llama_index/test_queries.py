@@ -1,7 +1,9 @@
 """Every field and every mode of LlamaIndex's queries."""
 
+import dataclasses
 from math import sqrt
 
+import numpy as np
 import pytest
 from llama_index.core import MockEmbedding, VectorStoreIndex
 from llama_index.core.base.embeddings.base_sparse import BaseSparseEmbedding
@@ -16,7 +18,9 @@ from ragbridge.errors import (
     UnsupportedQueryError,
 )
 from ragbridge.llama_index import RagbridgeVectorStore
+from ragbridge.llama_index._queries import Request, Settings, usual_query
 from ragbridge.stores.base import RRFRanker, SimilarityMetric, WeightedRanker
+from ragbridge.stores.base import VectorStoreQuery as CoreQuery
 
 WITH_TEXT = pytest.mark.stores("memory", "milvus-lite")  # server 2.3 has no full text
 
@@ -60,6 +64,40 @@ def test_results_are_aligned_and_best_first(shelf):
     assert found.similarities == pytest.approx(cosines, abs=1e-5)
     assert [node.text for node in found.nodes] == [text for _, text, _, _ in NODES.values()]
     assert found.nodes[0].embedding is None
+
+
+def test_a_query_by_a_vector_alone_is_asked_as_any():
+    query = VectorStoreQuery(EAST, similarity_top_k=3, query_str="red", mode="default")
+    short, long = usual_query(query), Request.of(query, Settings()).to_core()
+    for field in dataclasses.fields(CoreQuery):
+        one, other = getattr(short, field.name), getattr(long, field.name)
+        assert np.array_equal(one, other) if field.name == "embedding" else one == other
+
+
+MORE = {
+    "query_embedding": None,
+    "doc_ids": ["d"],
+    "node_ids": ["n"],
+    "output_fields": ["rank"],
+    "embedding_field": "embedding",
+    "mode": VectorStoreQueryMode.MMR,
+    "alpha": 0.0,
+    "filters": group(("rank", "==", 1)),
+    "mmr_threshold": 0.0,
+    "sparse_top_k": 1,
+    "hybrid_top_k": 1,
+}
+
+
+@pytest.mark.parametrize("name", MORE)
+def test_one_that_says_more_is_not(name):
+    query = VectorStoreQuery(**{"query_embedding": EAST, name: MORE[name]})
+    assert usual_query(query) is None
+
+
+def test_these_are_all_fields():
+    names = {field.name for field in dataclasses.fields(VectorStoreQuery)}
+    assert names == {*MORE, "query_str", "similarity_top_k"}
 
 
 def test_an_empty_store_answers_nothing(store):

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from math import log
 
+import numpy as np
 import pymilvus
 import pytest
 from hypothesis import given
@@ -704,3 +705,23 @@ class TestAServerWithDenseVectorsOnly:
             with pytest.raises(InvalidEmbeddingError):
                 store.add(rows(VECTORS[vectors]))
         assert store.count() == 0
+
+
+def test_a_query_like_an_earlier_one_is_checked_all_the_same(make_store):
+    """What it seeks may be wrong, though nothing else can be."""
+    store = make_store()
+    store.add([make_entry("a"), make_entry("b")])
+    vector = np.array([1.0, 0.5, 0.0, 0.0], dtype=np.float32)
+    query = VectorStoreQuery(embedding=vector)
+    assert len(store.query(query)) == 2
+    for wrong, message in (
+        ([1.0, 0.5], "dimension 2"),
+        ([0.0] * 4, "zero vector"),
+        ([1e30] * 4, "so large that its norm is"),
+        (SparseVector([1], [1.0]), "no sparse leg"),
+    ):
+        with pytest.raises((InvalidEmbeddingError, UnsupportedQueryError), match=message):
+            store.query(VectorStoreQuery(embedding=wrong))
+    vector[0] = np.nan  # after it was checked
+    with pytest.raises(InvalidEmbeddingError, match="not finite"):
+        store.query(query)

@@ -11,6 +11,7 @@ from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
+from itertools import repeat
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -29,7 +30,7 @@ from llama_index.core.schema import (
     TextNode,
 )
 
-from ragbridge._unchecked import make_model
+from ragbridge._unchecked import make_model, make_models, make_objects
 from ragbridge.documents import Chunk, JsonValue, TextChunk, are_texts
 from ragbridge.embeddings import Vector, dense_part
 from ragbridge.errors import InvalidDocumentError, shorten
@@ -122,12 +123,8 @@ def from_llama_index_nodes(nodes: Sequence[BaseNode]) -> list[VectorEntry]:
         vectors = _vectors([node.embedding for node in given])
         if vectors is not None:
             with suppress(InvalidDocumentError):  # which is found again, and named, below
-                rows = [_draft(node, vector) for node, vector in zip(given, vectors, strict=True)]
-                if (
-                    are_valid(rows)
-                    and all(row.id for row in rows)
-                    and are_texts([r.id for r in rows])
-                ):
+                rows, ids = _drafts(given, vectors), [node.id_ for node in given]
+                if are_valid(rows) and all(ids) and are_texts(ids):
                     return rows
     return [from_llama_index_node(node) for node in given]
 
@@ -141,14 +138,18 @@ def _vectors(embeddings: Sequence[Any]) -> Sequence[Vector] | None:
     return [*matrix] if matrix.ndim == 2 and matrix.size and np.isfinite(matrix).all() else None
 
 
-def _draft(node: BaseNode, vector: Vector) -> VectorEntry:
-    described = _describe(node)
-    return VectorEntry.unchecked(
-        id=node.id_,
-        embedding=vector,
-        chunk=TextChunk.model_construct(None, **_CHUNK_DEFAULTS | _chunk_fields(node)),
-        framework_data={_KEY: described} if described else {},
-    )
+def _drafts(nodes: Sequence[BaseNode], vectors: Sequence[Vector]) -> list[VectorEntry]:
+    """Nodes as rows that nobody has looked at yet."""
+    chunks = [_CHUNK_DEFAULTS | _chunk_fields(node) for node in nodes]
+    described = map(_describe, nodes)
+    columns = {
+        "id": [node.id_ for node in nodes],
+        "embedding": vectors,
+        "chunk": make_models(TextChunk, chunks, _CHUNK_DEFAULTS),
+        "framework_data": ({_KEY: each} if each else {} for each in described),
+        "deleted": repeat(False),
+    }
+    return make_objects(VectorEntry, len(nodes), columns)
 
 
 class _Plan(NamedTuple):

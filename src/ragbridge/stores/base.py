@@ -137,20 +137,6 @@ class VectorEntry:
         put(self, "framework_data", _check_framework_data(framework_data))
         put(self, "deleted", deleted)
 
-    @classmethod
-    def unchecked(
-        cls, *, id: str, embedding: Embedding | None, chunk: Chunk, framework_data: dict[str, Any]
-    ) -> Self:
-        """An entry of what was checked already, or will be: stores check what they are given."""
-        entry = cls.__new__(cls)
-        put = object.__setattr__
-        put(entry, "id", id)
-        put(entry, "embedding", embedding)
-        put(entry, "chunk", chunk)
-        put(entry, "framework_data", framework_data)
-        put(entry, "deleted", False)
-        return entry
-
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, VectorEntry) or type(other) is not type(self):
             return NotImplemented

@@ -3,7 +3,8 @@
 10,000 rows of 384 values, HNSW, cosine, k = 10, without full text, on Milvus Lite and on a server; run
 with `pytest tests/benchmarks/test_langchain.py --benchmark-only -s`. Embeddings are there already: the
 model looks them up, and gives lists, as LangChain's interface has it; plain pymilvus is given the same
-lists. Every bound is on a ratio to a baseline of the same run.
+lists. Every bound is on a ratio to a baseline of the same run. Searches come first: what
+was ingested keeps a server busy for a while.
 """
 
 from itertools import cycle, islice
@@ -85,15 +86,6 @@ def theirs(client, uri, model, documents):
     store.client.close()
 
 
-def test_ingest(benchmark, client, lists, make_store, model, documents):
-    plain, store = Plain(client, lists), RagbridgeVectorStore(make_store(), model)
-    store.add_documents(documents[:1])
-    figures = ratio_to(plain.fill, lambda: store.add_documents(documents), rounds=5, collect=True)
-    record(benchmark, **figures, speed=1 / figures["ratio"])
-    benchmark.pedantic(lambda: store.add_documents(documents[:BATCH]), rounds=1)
-    assert 1 / figures["ratio"] >= 0.85
-
-
 def test_query(benchmark, plain, store):
     asked = cycle(QUESTIONS)
     figures = ratio_to(
@@ -116,3 +108,12 @@ def test_batch(benchmark, store, theirs, model, kind):
     record(benchmark, **figures, times_faster=1 / figures["ratio"])
     benchmark.pedantic(lambda: ours.batch(QUESTIONS), rounds=3)
     assert 1 / figures["ratio"] >= 4
+
+
+def test_ingest(benchmark, client, lists, make_store, model, documents):
+    plain, store = Plain(client, lists), RagbridgeVectorStore(make_store(), model)
+    store.add_documents(documents[:1])
+    figures = ratio_to(plain.fill, lambda: store.add_documents(documents), rounds=5, collect=True)
+    record(benchmark, **figures, speed=1 / figures["ratio"])
+    benchmark.pedantic(lambda: store.add_documents(documents[:BATCH]), rounds=1)
+    assert 1 / figures["ratio"] >= 0.85

@@ -4,7 +4,8 @@
 with `pytest tests/benchmarks/test_llama_index.py --benchmark-only -s`. Embeddings are there already, as
 lists; plain pymilvus is given the same lists. Every bound is on a ratio to a baseline of the same run.
 The peer needs an older pymilvus, so it is measured against plain pymilvus in an environment of its own,
-whose Python LLAMA_INDEX_PEER names; both figures are compared.
+whose Python LLAMA_INDEX_PEER names; both figures are compared. Searches come first: what
+was ingested keeps a server busy for a while.
 """
 
 import json
@@ -44,33 +45,6 @@ def store(make_store, nodes):
     return store
 
 
-@pytest.fixture(scope="module")
-def ingest(client, lists, make_store, nodes):
-    plain, store = Plain(client, lists), RagbridgeVectorStore(make_store())
-    store.add(nodes[:1])
-    return ratio_to(plain.fill, lambda: store.add(nodes), rounds=ROUNDS, collect=True)
-
-
-def test_ingest(benchmark, ingest, store, nodes):
-    record(benchmark, **ingest, speed=1 / ingest["ratio"])
-    benchmark.pedantic(lambda: store.add(nodes[:BATCH]), rounds=1)
-    assert 1 / ingest["ratio"] >= 0.8
-
-
-def test_ingest_beside_the_peer(benchmark, ingest, store, nodes, store_name, uri, tmp_path):
-    python = os.environ.get("LLAMA_INDEX_PEER")
-    if python is None:
-        pytest.skip("LLAMA_INDEX_PEER names no Python with llama-index-vector-stores-milvus")
-    address = uri if store_name == "milvus" else str(tmp_path / "peer.db")
-    command = [python, PEER, address, str(ROUNDS)]
-    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    peer = json.loads(output.splitlines()[-1])
-    faster = peer["ratio"] / ingest["ratio"]
-    record(benchmark, **peer, times_faster=faster)
-    benchmark.pedantic(lambda: store.add(nodes[:BATCH]), rounds=1)
-    assert faster >= 1.3
-
-
 def test_query(benchmark, plain, store):
     asked = (vector.tolist() for vector in queries())
     figures = ratio_to(
@@ -84,3 +58,37 @@ def test_query(benchmark, plain, store):
         rounds=10,
     )
     assert figures["ratio"] <= 1.15
+
+
+@pytest.fixture(scope="module")
+def filled(make_store, nodes):
+    """Another one, to be written to: that would make the searches of the first one slower."""
+    store = RagbridgeVectorStore(make_store())
+    store.add(nodes[:1])
+    return store
+
+
+@pytest.fixture(scope="module")
+def ingest(client, lists, filled, nodes):
+    plain = Plain(client, lists)
+    return ratio_to(plain.fill, lambda: filled.add(nodes), rounds=ROUNDS, collect=True)
+
+
+def test_ingest(benchmark, ingest, filled, nodes):
+    record(benchmark, **ingest, speed=1 / ingest["ratio"])
+    benchmark.pedantic(lambda: filled.add(nodes[:BATCH]), rounds=1)
+    assert 1 / ingest["ratio"] >= 0.8
+
+
+def test_ingest_beside_the_peer(benchmark, ingest, filled, nodes, store_name, uri, tmp_path):
+    python = os.environ.get("LLAMA_INDEX_PEER")
+    if python is None:
+        pytest.skip("LLAMA_INDEX_PEER names no Python with llama-index-vector-stores-milvus")
+    address = uri if store_name == "milvus" else str(tmp_path / "peer.db")
+    command = [python, PEER, address, str(ROUNDS)]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    peer = json.loads(output.splitlines()[-1])
+    faster = peer["ratio"] / ingest["ratio"]
+    record(benchmark, **peer, times_faster=faster)
+    benchmark.pedantic(lambda: filled.add(nodes[:BATCH]), rounds=1)
+    assert faster >= 1.3

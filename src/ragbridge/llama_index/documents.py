@@ -50,6 +50,7 @@ _RELATIONSHIPS: Final = {relation: relation.name.lower() for relation in NodeRel
 _NAMED_RELATIONSHIPS: Final = {name: relation for relation, name in _RELATIONSHIPS.items()}
 _SOURCE: Final = _RELATIONSHIPS[NodeRelationship.SOURCE]
 _OBJECT_TYPES: Final[dict[Any, ObjectType]] = {kind.value: kind for kind in ObjectType}
+_OBJECT_TYPE_VALUES: Final[dict[Any, Any]] = {kind: kind.value for kind in ObjectType}
 _BLANK: Final = dict(TextNode(id_=""))
 _LISTS: Final = tuple(name for name, value in _BLANK.items() if value == [])
 _CHUNK_DEFAULTS: Final[dict[str, Any]] = dict(TextChunk(content=""))
@@ -313,18 +314,18 @@ def _related(
     """A related node; the source is not `named`, since its id is the row's document."""
     described: dict[str, Any] = {"id": related.node_id} if named else {}
     if related.node_type is not None:
-        kind = related.node_type
-        described["type"] = kind.value if isinstance(kind, ObjectType) else kind
+        described["type"] = _OBJECT_TYPE_VALUES.get(related.node_type, related.node_type)
     if related.hash is not None:
         described["hash"] = related.hash
-    return described | _apart(related.metadata, metadata)
+    described.update(_apart(related.metadata, metadata))
+    return described
 
 
 def _apart(metadata: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     """A related node's metadata, apart from what it shares with the node's own."""
     if not metadata:
         return {}
-    if metadata is own or repr(metadata) == repr(own):
+    if _have_same_objects(metadata, own) or repr(metadata) == repr(own):
         return {"keys": True}
     others = {
         key: value
@@ -334,6 +335,11 @@ def _apart(metadata: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any
     if len(others) == len(metadata):
         return {"metadata": others}
     return {"keys": [*metadata]} | ({"metadata": others} if others else {})
+
+
+def _have_same_objects(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """As copies of one mapping have."""
+    return [*one] == [*other] and [*map(id, one.values())] == [*map(id, other.values())]
 
 
 def _class_for(chunk: Chunk) -> type[BaseNode]:

@@ -113,7 +113,7 @@ def test_batch(benchmark, store, theirs, model, kind):
 def test_ingest(benchmark, client, lists, make_store, model, documents):
     plain, store = Plain(client, lists), RagbridgeVectorStore(make_store(), model)
     store.add_documents(documents[:1])
-    figures = ratio_to(plain.fill, lambda: store.add_documents(documents), rounds=5, collect=True)
+    figures = ratio_to(plain.fill, lambda: store.add_documents(documents), rounds=9, collect=True)
     record(benchmark, **figures, speed=1 / figures["ratio"])
     benchmark.pedantic(lambda: store.add_documents(documents[:BATCH]), rounds=1)
     assert 1 / figures["ratio"] >= 0.85

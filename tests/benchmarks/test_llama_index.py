@@ -23,7 +23,7 @@ from ragbridge.llama_index import RagbridgeVectorStore
 
 pytestmark = pytest.mark.stores("milvus-lite", "milvus")
 PEER = Path(__file__).with_name("peer_llama_index.py")
-ROUNDS = 5
+ROUNDS = 9
 
 
 @pytest.fixture(scope="module")

@@ -233,8 +233,8 @@ def check_dense(vector: Vector | None, metric: SimilarityMetric, name: str) -> N
     """
     if vector is None:
         return
-    with np.errstate(over="ignore", invalid="ignore"):
-        squared = float(np.dot(vector, vector))
+    wide = vector.astype(np.float64)  # in which no square of a float32 overflows
+    squared = float(wide.dot(wide))
     if not squared <= _MAX_SQUARED_NORM:
         raise InvalidEmbeddingError(
             f"{name} has values that are not finite, or so large that its norm is; scale it down"

@@ -74,8 +74,9 @@ def query_many(
     layout = yield from collection.open()
     metric = layout.metric if layout else (yield from collection.metric())
     capabilities = yield from collection.capabilities()
-    for query in queries:
-        if layout is not None and _is_known(query, collection, layout):
+    known = [_known(query, collection, layout) if layout else None for query in queries]
+    for query, plan in zip(queries, known, strict=True):
+        if plan is not None:
             check_dense(dense_part(query.embedding), metric, QUERY_VECTOR)
             continue
         check_query(
@@ -94,8 +95,10 @@ def query_many(
         return answers
     engine = yield from collection.engine()
     parts = [tuple(sought_by(leg, query, layout) for leg in query.legs) for query in queries]
-    make = partial(_plan, collection, layout, engine)
-    plans = [*map(make, queries, parts)]
+    plans = [
+        plan or _plan(collection, layout, engine, query, part)
+        for query, part, plan in zip(queries, parts, known, strict=True)
+    ]
     for places in _alike(plans):
         sought = [parts[place] for place in places]
         found = yield from plans[places[0]].find(sought, collection.ledger())
@@ -132,16 +135,15 @@ def _kind(query: VectorStoreQuery) -> Hashable:
     return *wanted, query.include_embeddings, query.include_deleted
 
 
-def _is_known(query: VectorStoreQuery, collection: Collection, layout: Layout) -> bool:
-    """Whether one that differs only in its dense vector was checked before."""
+def _known(query: VectorStoreQuery, collection: Collection, layout: Layout) -> "_Plan | None":
+    """The plan of a query that differs only in its dense vector from one that was checked."""
     vector, shape = query.embedding, layout.shape
-    return (
-        query.legs == _DENSE_ALONE
-        and isinstance(vector, np.ndarray)
-        and len(vector) == shape.dimension
-        and not shape.binary
-        and (_kind(query), True) in collection.plans(layout)
-    )
+    if query.legs != _DENSE_ALONE or not isinstance(vector, np.ndarray) or shape.binary:
+        return None
+    if len(vector) != shape.dimension:
+        return None
+    plan: _Plan | None = collection.plans(layout).get((_kind(query), True))
+    return plan
 
 
 def _alike(plans: Sequence["_Plan"]) -> list[list[int]]:

@@ -380,10 +380,7 @@ def _as_embeddings(made: Sequence[EmbeddingLike], name: str) -> Iterable[Embeddi
             block = array.astype(np.float32) if array.dtype.kind in "fiu" else np.empty(0)
             if block.ndim == 2 and block.size and np.isfinite(block).all():
                 return block
-    return [
-        vector if _is_vector(vector) else as_embedding(vector, f"an embedding of {name}")
-        for vector in made
-    ]
+    return [as_embedding(vector, f"an embedding of {name}") for vector in made]
 
 
 _WORD: Final = re.compile(r"\w+")

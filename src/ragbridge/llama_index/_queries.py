@@ -242,8 +242,6 @@ class Request(NamedTuple):
 
 
 def _check_mode(mode: object) -> Mode:
-    if isinstance(mode, Mode):
-        return mode
     try:
         return Mode(mode)
     except ValueError as error:

@@ -3,7 +3,7 @@
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import lru_cache, partial
 from math import sqrt
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -47,6 +47,8 @@ Sought: TypeAlias = Vector | BinaryVector | SparseVector | str
 T = TypeVar("T")
 
 ROWS_IN_AN_ANSWER: Final = 16_384
+
+_MOST_CALLS: Final = 8  # that a leg's search keeps: those about a range of ids come once
 
 _WIDER: Final = 8  # how much more is asked where too few of the rows count
 _ROWS_OF_A_DOCUMENT: Final = 4  # how many are expected among the best
@@ -158,11 +160,11 @@ class LegSearch:
         self._leg = leg
         self._field = LEG_FIELDS[leg]
         self._score = self._find_score()
-        self._call_without_data = cache(self._make_call)
+        self._call_without_data = lru_cache(_MOST_CALLS)(self._make_call)
 
     def run(self, sought: Sequence[Sought | None], top_k: int) -> Work[list[Hits]]:
         """The `top_k` best hits (-1: all) for each thing that is sought, best first."""
-        if self._leg is Leg.DENSE and 0 < top_k <= (self._scope.engine.window or top_k):
+        if self._leg is Leg.DENSE and not self._is_past(top_k):
             hits = yield from self._search(sought, top_k)
             return [ordered(self._scope.grouped(each), top_k) for each in hits]
         found: list[Hits] = [[] for _ in sought]
@@ -178,8 +180,7 @@ class LegSearch:
         """How to search, and the places of what is sought that way."""
         asked = [place for place, each in enumerate(sought) if is_searchable(each)]
         scored = [p for p, each in enumerate(sought) if each is not None and p not in asked]
-        window = self._scope.engine.window
-        is_past = top_k == -1 or (window is not None and top_k > window)
+        is_past = self._is_past(top_k)
         if scored:
             yield self._score_every_row, scored
         if asked and not is_past:
@@ -188,6 +189,11 @@ class LegSearch:
             yield self._score_every_row, asked
         elif asked:
             yield self._every_match, asked
+
+    def _is_past(self, top_k: int) -> bool:
+        """Whether these are more rows than the engine gives to one search."""
+        window = self._scope.engine.window
+        return top_k == -1 or (window is not None and top_k > window)
 
     def _search(self, sought: Sequence[Any], top_k: int) -> Work[list[Hits]]:
         """Ask the engine; where too few of what it found count, ask for more."""

@@ -34,6 +34,8 @@ class Engine:
         version: Major and minor; None for Milvus Lite.
         write: The client's method that replaces whole rows. Lite's `upsert` merges the dynamic
             fields of the old row into the new one, while its `insert` replaces.
+        rows_at_once: The rows of one request of a bulk write, unless they are too large or the
+            configuration says otherwise.
         writes_at_once: The requests of a bulk write that are under way at once. The log of Milvus Lite
             does not survive concurrent writes.
         reads_own_writes: Every read sees the writes before it, whatever the consistency level.
@@ -71,6 +73,7 @@ class Engine:
     name: str
     version: ServerVersion
     write: str
+    rows_at_once: int
     writes_at_once: int
     reads_own_writes: bool
     buffers: bool
@@ -106,6 +109,7 @@ LITE: Final = Engine(
     name="Milvus Lite",
     version=None,
     write="insert",
+    rows_at_once=1_000,
     writes_at_once=1,
     reads_own_writes=True,
     buffers=True,
@@ -158,6 +162,7 @@ def _server(version: tuple[int, int]) -> Engine:
         name=f"Milvus {version[0]}.{version[1]}",
         version=version,
         write="upsert",
+        rows_at_once=5_000,
         writes_at_once=_WRITES_AT_ONCE,
         reads_own_writes=False,
         buffers=False,

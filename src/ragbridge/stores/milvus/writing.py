@@ -8,6 +8,7 @@ from ragbridge._twins import Work, pause, together
 from ragbridge.errors import PartialWriteError, VectorStoreError
 from ragbridge.stores._requests import Selection, WriteBatch, not_found, preparing
 from ragbridge.stores.base import VectorEntry
+from ragbridge.stores.milvus.capabilities import Engine
 from ragbridge.stores.milvus.collection import Collection
 from ragbridge.stores.milvus.config import MilvusConfig
 from ragbridge.stores.milvus.expressions import EVERYTHING, NOTHING
@@ -125,7 +126,7 @@ def _send(collection: Collection, groups: Sequence[Rows]) -> Work[None]:
         yield from _delete_from(collection, others, ids[start:stop])
         written.update(range(start, stop))
 
-    requests = starmap(write, _requests(sizes, collection.connection.config))
+    requests = starmap(write, _requests(sizes, engine, collection.connection.config))
     try:
         yield from together(requests, engine.writes_at_once)
     except VectorStoreError as error:
@@ -162,7 +163,7 @@ def _send_to_foreign(
     others = yield from collection.other_partitions()
     gives_ids = opened.fields.auto_id
     ids, rows = [row_id for row_id, _ in made], [row for _, row in made]
-    for start, stop in _requests(map(size_of, rows), collection.connection.config):
+    for start, stop in _requests(map(size_of, rows), engine, collection.connection.config):
         try:
             call = collection.put(rows[start:stop], "insert" if gives_ids else engine.write)
             answer = yield from collection.write(call, stop - start)
@@ -187,11 +188,14 @@ def _delete_from(
         yield from collection.write(call, len(ids))
 
 
-def _requests(sizes: Iterable[int], config: MilvusConfig) -> Iterator[tuple[int, int]]:
+def _requests(
+    sizes: Iterable[int], engine: Engine, config: MilvusConfig
+) -> Iterator[tuple[int, int]]:
     """Where the rows of each request begin and end, by their sizes; found as they are asked for."""
+    most = config.batch_size or engine.rows_at_once
     start = stop = taken = 0
     for size in sizes:
-        is_full = stop - start == config.batch_size or taken + size > config.batch_bytes
+        is_full = stop - start == most or taken + size > config.batch_bytes
         if is_full and stop > start:
             yield start, stop
             start, taken = stop, 0

@@ -70,7 +70,8 @@ def as_vector(values: object, name: str = "embedding") -> Vector:
         )
     with np.errstate(over="ignore"):
         vector = np.ascontiguousarray(array, dtype=np.float32)
-    if not np.isfinite(vector).all():
+        is_finite = math.isfinite(vector.dot(vector))  # takes less time than to look at each value
+    if not is_finite and not np.isfinite(vector).all():
         place = int(np.flatnonzero(~np.isfinite(vector))[0])
         raise InvalidEmbeddingError(
             f"{name} holds {array[place]!s} at position {place}; every value must be a finite float32"

@@ -52,6 +52,10 @@ def test_numbers_become_float32(values):
     assert vector.tolist() == np.asarray(values, dtype=np.float32).tolist()
 
 
+def test_a_norm_beyond_float32_is_no_matter():
+    assert as_vector([3e38, -3e38]).tolist() == np.array([3e38, -3e38], np.float32).tolist()
+
+
 def test_a_float32_array_is_taken_as_it_is():
     array = np.ones(3, dtype=np.float32)
     assert as_vector(array) is array

@@ -96,11 +96,11 @@ def to_llama_index_node(entry: VectorEntry | QueryMatch) -> BaseNode:
     """
     data = entry.framework_data.get(_KEY)
     described = data if isinstance(data, dict) else {}
-    node_class = _CLASSES.get(str(described.get("class")), _class_for(entry.chunk))
-    is_text = isinstance(entry.chunk.content, str) and entry.id is not None
+    node_class: type[BaseNode] = TextNode
     try:
-        if node_class is TextNode and is_text and described.keys() <= {"relationships"}:
+        if _is_plain_text(entry, described):
             return _text_node(entry, described)
+        node_class = _CLASSES.get(str(described.get("class")), _class_for(entry.chunk))
         node = node_class.__new__(node_class)
         # Constructors of some node classes change what they are given.
         BaseModel.__init__(node, **_fields(node_class, entry, described))
@@ -347,8 +347,14 @@ def _class_for(chunk: Chunk) -> type[BaseNode]:
     return Node if isinstance(chunk.content, bytes) else TextNode
 
 
+def _is_plain_text(entry: VectorEntry | QueryMatch, described: dict[str, Any]) -> bool:
+    """Whether it was a `TextNode` of which a row says all but how it is related, as nearly all are."""
+    is_text = isinstance(entry.chunk.content, str) and entry.id is not None
+    return is_text and (not described or [*described] == ["relationships"])
+
+
 def _text_node(entry: VectorEntry | QueryMatch, described: Mapping[str, Any]) -> TextNode:
-    """What nearly all rows are. No value can be of a wrong type: rows were checked, relations are here."""
+    """A plain text. No value can be of a wrong type: rows were checked, relations are here."""
     chunk, vector = entry.chunk, dense_part(getattr(entry, "embedding", None))
     fields = {
         "id_": entry.id,
@@ -359,8 +365,10 @@ def _text_node(entry: VectorEntry | QueryMatch, described: Mapping[str, Any]) ->
         "start_char_idx": chunk.start,
         "end_char_idx": chunk.end,
     }
-    blank = _BLANK | {name: [] for name in _LISTS}
-    return make_model(TextNode, blank | fields, fields)
+    whole = _BLANK | fields
+    for name in _LISTS:
+        whole[name] = []
+    return make_model(TextNode, whole, fields)
 
 
 def _fields(

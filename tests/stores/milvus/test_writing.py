@@ -134,7 +134,6 @@ def test_milvus_lite_counts_the_characters_of_ids(make_store):
 @pytest.mark.parametrize(
     ("settings", "rows", "sizes"),
     [
-        ({}, 2500, [1000, 1000, 500]),
         ({"batch_size": 7}, 20, [7, 7, 6]),
         ({"batch_size": 1}, 3, [1, 1, 1]),
         ({"batch_bytes": 1}, 3, [1, 1, 1]),
@@ -154,6 +153,23 @@ def test_requests_are_bounded(make_store, monkeypatch, settings, rows, sizes):
         sent = [len(call.arguments["data"]) for call in written]
         assert sorted(sent) == sorted(sizes)  # servers answer in any order
         assert_same_rows(stored_rows(store), [make_entry("first"), *entries])
+
+
+@lite_only
+def test_milvus_lite_writes_1000_rows_at_once(make_store, monkeypatch):
+    assert sizes_of_requests(make_store(), monkeypatch, rows=2500) == [500, 1000, 1000]
+
+
+@server_only
+def test_servers_write_5000_rows_at_once(make_store, monkeypatch):
+    assert sizes_of_requests(make_store(), monkeypatch, rows=5001) == [1, 5000]
+
+
+def sizes_of_requests(store, monkeypatch, rows):
+    store.add([make_entry("first")])
+    calls = record_calls(monkeypatch)
+    store.add([make_entry(f"r{n}", [1.0, n, 0.0, 0.0]) for n in range(rows)])
+    return sorted(len(c.arguments["data"]) for c in calls if c.method in ("insert", "upsert"))
 
 
 @pytest.mark.parametrize("text", ["x" * 60_000, "€" * 20_000, ""], ids=["ascii", "wide", "none"])

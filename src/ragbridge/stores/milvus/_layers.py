@@ -30,10 +30,12 @@ _PROFILE_SETTINGS: Final = {"lite": {"uri": "ragbridge.db"}, "local": {"host": "
 _PROFILE_SCHEMES: Final = {"lite": ("",), "local": ("http", "https"), "cloud": ("https",)}
 _VARIABLES: Final = {"index": "MILVUS_INDEX_TYPE", "metric": "MILVUS_METRIC_TYPE"}
 """The variables of settings that are not simply MILVUS_ and the setting's name."""
+_NUMBERS: Final = {"timeout": float, "batch_size": int, "batch_bytes": int}
+"""The settings whose texts in the environment are read as numbers."""
 
 
 def find_settings(
-    profile: str | None, arguments: Mapping[str, Any], defaults: Mapping[str, Any]
+    profile: str | None, arguments: Mapping[str, Any], settings: Collection[str]
 ) -> dict[str, Any]:
     """The settings of a configuration.
 
@@ -41,14 +43,13 @@ def find_settings(
         profile: One of `PROFILES`, or None.
         arguments: Settings by name, also `host`, `port`, `user`, `password`; None and "" count as not
             given.
-        defaults: All settings that a configuration has, with their defaults; where that is a number,
-            text from the environment is read as one.
+        settings: The names of all that a configuration has.
 
     Raises:
         InvalidConfigError: see `MilvusConfig.from_env`.
     """
     check_pymilvus_environment()
-    given, environment = _arguments(arguments, defaults), _environment(defaults)
+    given, environment = _arguments(arguments, settings), _environment(settings)
     source, address = _find_address(given, environment, profile)
     if not address.scheme:
         environment = environment.without({*_SECRETS, *TLS})
@@ -56,8 +57,8 @@ def find_settings(
     token = _first_of(layers, "token", _Layer.token, source, address.token)
     _check_profile(profile, address, token)
     db_name = _first_of(layers, "db_name", _Layer.db_name, source, address.db_name)
-    plain = defaults.keys() - {"uri", "token", "db_name"}
-    found = {name: environment.read(name, defaults[name]) for name in plain if name in environment}
+    plain = {*settings} - {"uri", "token", "db_name"}
+    found = {name: environment.read(name) for name in plain if name in environment}
     found |= {name: given.values[name] for name in plain if name in given}
     return {"uri": address.uri, "token": token, "db_name": db_name, **found}
 
@@ -133,13 +134,11 @@ class _Layer:
         left = {name: value for name, value in self.values.items() if name not in settings}
         return replace(self, values=left)
 
-    def read(self, setting: str, default: object) -> Any:
-        """Its text, or its number where the default is one."""
+    def read(self, setting: str) -> Any:
+        """Its text, or its number if it is one."""
         text = self.values[setting]
-        if not isinstance(default, int | float):
-            return text
         try:
-            return type(default)(text)
+            return _NUMBERS.get(setting, str)(text)
         except ValueError as error:
             raise InvalidConfigError(
                 f"{self.name(setting)} must be a number, not {shorten(text)}"
@@ -165,8 +164,8 @@ class _Layer:
         return agreed(self.name("token"), token, f"{user}:{password}")
 
 
-def _arguments(arguments: Mapping[str, Any], defaults: Mapping[str, Any]) -> _Layer:
-    known = {*defaults, "host", "port", "user", "password"}
+def _arguments(arguments: Mapping[str, Any], settings: Collection[str]) -> _Layer:
+    known = {*settings, "host", "port", "user", "password"}
     unknown = sorted(arguments.keys() - known)
     if unknown:
         raise InvalidConfigError(
@@ -175,9 +174,9 @@ def _arguments(arguments: Mapping[str, Any], defaults: Mapping[str, Any]) -> _La
     return _Layer({name: v for name, v in arguments.items() if v is not None and v != ""})
 
 
-def _environment(defaults: Mapping[str, Any]) -> _Layer:
-    settings = {*defaults, "host", "port", *_SECRETS}
-    names = {name: _VARIABLES.get(name, f"MILVUS_{name.upper()}") for name in settings}
+def _environment(settings: Collection[str]) -> _Layer:
+    known = {*settings, "host", "port", *_SECRETS}
+    names = {name: _VARIABLES.get(name, f"MILVUS_{name.upper()}") for name in known}
     names["uri"] = "RAGBRIDGE_URI" if os.environ.get("RAGBRIDGE_URI", "").strip() else "MILVUS_URI"
     texts = {name: os.environ.get(variable, "").strip() for name, variable in names.items()}
     layer = _Layer({name: text for name, text in texts.items() if text}, names)

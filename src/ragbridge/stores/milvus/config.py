@@ -137,8 +137,8 @@ class MilvusConfig:
             InvalidConfigError: no address, an unknown argument, a wrong setting, settings that
                 contradict each other or the profile, or a MILVUS_URI that pymilvus would fail on.
         """
-        defaults = {f.name: f.default for f in fields(cls)}
-        return cls(**find_settings(profile, arguments, defaults))
+        settings = [each.name for each in fields(cls)]
+        return cls(**find_settings(profile, arguments, settings))
 
     @property
     def is_lite(self) -> bool:

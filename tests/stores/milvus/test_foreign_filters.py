@@ -168,6 +168,18 @@ def test_random_filters_on_declared_fields(milvus_uri, store_name):
 
 @pytest.mark.parametrize(
     "condition",
+    [where("j") == 0, where("j") > 1, where("j").in_([1, "a"]), where("j").contains("a")],
+)
+def test_json_fields_are_compared_as_a_whole(milvus_uri, condition):
+    with open_made(DECLARED, milvus_uri) as store:
+        rows = {"0": dict.fromkeys(("i", "f", "small"), 0) | {"s": "", "b": True, "j": {"a": 1}}}
+        kept = put(DECLARED, store, rows)
+        assert found(store, condition, kept) == set()
+        assert found(store, ~condition, kept) == {"0"}
+
+
+@pytest.mark.parametrize(
+    "condition",
     [
         where("s") == "a",
         where("s") != "a",

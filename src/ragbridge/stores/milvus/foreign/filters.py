@@ -158,7 +158,8 @@ def _name(path: Sequence[str], opened: Opened) -> str:
 
 def _on_json(leaf: Leaf, path: Sequence[str], engine: Engine, opened: Opened) -> _Bounds:
     keys = path[1:] if path[0] in opened.fields else path
-    if leaf.negated or not all(map(_PLAIN_KEY.fullmatch, keys)):
+    # Engines look into a field, but compare none as a whole.
+    if leaf.negated or not keys or not all(map(_PLAIN_KEY.fullmatch, keys)):
         return _UNKNOWN
     name, value = _name(path, opened), leaf.value
     if leaf.operator is Operator.IN and isinstance(value, tuple):

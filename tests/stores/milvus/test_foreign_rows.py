@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from pymilvus import DataType, MilvusClient
 
+from engine_calls import record_calls
 from foreign_layouts import MADE, ROOMY, open_made
 from ragbridge.documents import Chunk, TextChunk
 from ragbridge.errors import (
@@ -132,6 +133,14 @@ async def test_async_twins(make):
     assert [row.id async for row in store.ascan(where("n") == 1)] == [ids[1]]
     await store.adelete(ids[0])
     assert {row.id for row in await store.aget(ids)} == set(ids[1:])
+
+
+def test_rows_that_pymilvus_packs_are_written_1000_at_once(make, monkeypatch):
+    store, calls = make("ballerina"), record_calls(monkeypatch)
+    ids = store.add([entry(None, metadata={"n": n}) for n in range(2001)])
+    written = [len(c.arguments["data"]) for c in calls if c.method in ("insert", "upsert")]
+    assert written == [1000, 1000, 1]
+    assert store.count() == len({*ids}) == 2001
 
 
 # What other tools find in rows that were added

@@ -194,7 +194,9 @@ def failing(make_store, monkeypatch):
     """A store whose third write finds its collection dropped."""
     from pymilvus import MilvusClient
 
-    store = make_store()
+    made = make_store()
+    config = MilvusConfig(uri=made.config.uri, batch_size=1000)
+    store = MilvusVectorStore(made.collection_name, config=config)
     store.add([make_entry("first")])
     method = "insert" if store.config.is_lite else "upsert"
     original, begun, ended = getattr(MilvusClient, method), [], threading.Semaphore(0)
@@ -209,7 +211,8 @@ def failing(make_store, monkeypatch):
         return answer
 
     monkeypatch.setattr(MilvusClient, method, write)
-    return store
+    with store:
+        yield store
 
 
 def test_an_add_that_fails_in_the_middle_says_what_is_in(failing):

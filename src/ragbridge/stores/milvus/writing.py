@@ -2,13 +2,12 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice, starmap
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from ragbridge._twins import Work, pause, together
 from ragbridge.errors import PartialWriteError, VectorStoreError
 from ragbridge.stores._requests import Selection, WriteBatch, not_found, preparing
 from ragbridge.stores.base import VectorEntry
-from ragbridge.stores.milvus.capabilities import Engine
 from ragbridge.stores.milvus.collection import Collection
 from ragbridge.stores.milvus.config import MilvusConfig
 from ragbridge.stores.milvus.expressions import EVERYTHING, NOTHING
@@ -21,10 +20,12 @@ from ragbridge.stores.milvus.rows import encode
 
 T = TypeVar("T")
 
-_ADD_AGAIN = "adding the entries again is safe"
-_IDS_AT_ONCE = 5_000
-_ROWS_OF_GROUP = 250
+_ADD_AGAIN: Final = "adding the entries again is safe"
+_IDS_AT_ONCE: Final = 5_000
+_ROWS_OF_GROUP: Final = 250
 """How many rows an event loop is held up with while they are made."""
+_ROWS_PACKED_SINGLY: Final = 1_000
+"""How many it is held up with by pymilvus, which packs other tools' rows one by one."""
 
 
 def add(collection: Collection, entries: Sequence[VectorEntry]) -> Work[list[str]]:
@@ -126,7 +127,7 @@ def _send(collection: Collection, groups: Sequence[Rows]) -> Work[None]:
         yield from _delete_from(collection, others, ids[start:stop])
         written.update(range(start, stop))
 
-    requests = starmap(write, _requests(sizes, engine, collection.connection.config))
+    requests = starmap(write, _requests(sizes, engine.rows_at_once, collection.connection.config))
     try:
         yield from together(requests, engine.writes_at_once)
     except VectorStoreError as error:
@@ -163,7 +164,8 @@ def _send_to_foreign(
     others = yield from collection.other_partitions()
     gives_ids = opened.fields.auto_id
     ids, rows = [row_id for row_id, _ in made], [row for _, row in made]
-    for start, stop in _requests(map(size_of, rows), engine, collection.connection.config):
+    config = collection.connection.config
+    for start, stop in _requests(map(size_of, rows), _ROWS_PACKED_SINGLY, config):
         try:
             call = collection.put(rows[start:stop], "insert" if gives_ids else engine.write)
             answer = yield from collection.write(call, stop - start)
@@ -189,10 +191,16 @@ def _delete_from(
 
 
 def _requests(
-    sizes: Iterable[int], engine: Engine, config: MilvusConfig
+    sizes: Iterable[int], rows_at_once: int, config: MilvusConfig
 ) -> Iterator[tuple[int, int]]:
-    """Where the rows of each request begin and end, by their sizes; found as they are asked for."""
-    most = config.batch_size or engine.rows_at_once
+    """Where the rows of each request begin and end, by their sizes; found as they are asked for.
+
+    Args:
+        sizes: Of the rows.
+        rows_at_once: How many are in a request, unless the configuration says otherwise.
+        config: Says how large a request may be.
+    """
+    most = config.batch_size or rows_at_once
     start = stop = taken = 0
     for size in sizes:
         is_full = stop - start == most or taken + size > config.batch_bytes

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-__all__ = ["EngineCall", "record_calls"]
+__all__ = ["EngineCall", "record_calls", "written_data"]
 
 METHODS = ("insert", "upsert", "delete", "flush", "search", "hybrid_search", "query")
 
@@ -43,3 +43,8 @@ def record_calls(patch: pytest.MonkeyPatch) -> list[EngineCall]:
     for name in METHODS:
         patch.setattr(MilvusClient, name, recording(name, getattr(MilvusClient, name)))
     return calls
+
+
+def written_data(calls: list[EngineCall]) -> list[Any]:
+    """The rows of each call that wrote some."""
+    return [call.arguments["data"] for call in calls if call.method in ("insert", "upsert")]

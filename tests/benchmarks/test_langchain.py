@@ -3,8 +3,8 @@
 10,000 rows of 384 values, HNSW, cosine, k = 10, without full text, on Milvus Lite and on a server; run
 with `pytest tests/benchmarks/test_langchain.py --benchmark-only -s`. Embeddings are there already: the
 model looks them up, and gives lists, as LangChain's interface has it; plain pymilvus is given the same
-lists. Every bound is on a ratio to a baseline of the same run. Searches come first: what
-was ingested keeps a server busy for a while.
+lists. Every bound is on a ratio to a baseline of the same run. Searches come first: what was
+ingested keeps a server busy for a while.
 """
 
 from itertools import cycle, islice

@@ -4,8 +4,8 @@
 with `pytest tests/benchmarks/test_llama_index.py --benchmark-only -s`. Embeddings are there already, as
 lists; plain pymilvus is given the same lists. Every bound is on a ratio to a baseline of the same run.
 The peer needs an older pymilvus, so it is measured against plain pymilvus in an environment of its own,
-whose Python LLAMA_INDEX_PEER names; both figures are compared. Searches come first: what
-was ingested keeps a server busy for a while.
+whose Python LLAMA_INDEX_PEER names; both figures are compared. Searches come
+first: what was ingested keeps a server busy for a while.
 """
 
 import json

@@ -350,7 +350,7 @@ def _class_for(chunk: Chunk) -> type[BaseNode]:
 def _is_plain_text(entry: VectorEntry | QueryMatch, described: dict[str, Any]) -> bool:
     """Whether it was a `TextNode` of which a row says all but how it is related, as nearly all are."""
     is_text = isinstance(entry.chunk.content, str) and entry.id is not None
-    return is_text and (not described or [*described] == ["relationships"])
+    return is_text and described.keys() <= {"relationships"}
 
 
 def _text_node(entry: VectorEntry | QueryMatch, described: Mapping[str, Any]) -> TextNode:

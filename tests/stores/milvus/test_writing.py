@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from engine_calls import record_calls
+from engine_calls import record_calls, written_data
 from ragbridge.documents import Chunk, TextChunk
 from ragbridge.errors import (
     InvalidDocumentError,
@@ -142,6 +142,20 @@ def test_milvus_lite_counts_the_characters_of_ids(make_store):
     ],
 )
 def test_requests_are_bounded(make_store, monkeypatch, settings, rows, sizes):
+    assert_sent_in(sizes, make_store, monkeypatch, settings, rows)
+
+
+@lite_only
+def test_milvus_lite_writes_1000_rows_at_once(make_store, monkeypatch):
+    assert_sent_in([1000, 1000, 500], make_store, monkeypatch, {}, rows=2500)
+
+
+@server_only
+def test_servers_write_5000_rows_at_once(make_store, monkeypatch):
+    assert_sent_in([5000, 1], make_store, monkeypatch, {}, rows=5001)
+
+
+def assert_sent_in(sizes, make_store, monkeypatch, settings, rows):
     with_defaults = make_store()
     config = MilvusConfig(uri=with_defaults.config.uri, **settings)
     with MilvusVectorStore(with_defaults.collection_name, config=config) as store:
@@ -149,27 +163,9 @@ def test_requests_are_bounded(make_store, monkeypatch, settings, rows, sizes):
         calls = record_calls(monkeypatch)
         entries = [make_entry(f"r{n:04}", [1.0, n, 0.0, 0.0], text=f"{n}") for n in range(rows)]
         store.add(entries)
-        written = [call for call in calls if call.method in ("insert", "upsert")]
-        sent = [len(call.arguments["data"]) for call in written]
+        sent = map(len, written_data(calls))
         assert sorted(sent) == sorted(sizes)  # servers answer in any order
         assert_same_rows(stored_rows(store), [make_entry("first"), *entries])
-
-
-@lite_only
-def test_milvus_lite_writes_1000_rows_at_once(make_store, monkeypatch):
-    assert sizes_of_requests(make_store(), monkeypatch, rows=2500) == [500, 1000, 1000]
-
-
-@server_only
-def test_servers_write_5000_rows_at_once(make_store, monkeypatch):
-    assert sizes_of_requests(make_store(), monkeypatch, rows=5001) == [1, 5000]
-
-
-def sizes_of_requests(store, monkeypatch, rows):
-    store.add([make_entry("first")])
-    calls = record_calls(monkeypatch)
-    store.add([make_entry(f"r{n}", [1.0, n, 0.0, 0.0]) for n in range(rows)])
-    return sorted(len(c.arguments["data"]) for c in calls if c.method in ("insert", "upsert"))
 
 
 @pytest.mark.parametrize("text", ["x" * 60_000, "€" * 20_000, ""], ids=["ascii", "wide", "none"])
@@ -179,8 +175,7 @@ def test_large_rows_are_sent_a_few_at_a_time(make_store, monkeypatch, text):
     with MilvusVectorStore(make_store().collection_name, config=config) as store:
         calls = record_calls(monkeypatch)
         store.add([make_entry(f"r{n}", vectors[n], text=text) for n in range(100)])
-        written = [call.arguments["data"] for call in calls if call.method in ("insert", "upsert")]
-        sizes = [data.request("InsertRequest").ByteSize() for data in written]
+        sizes = [data.request("InsertRequest").ByteSize() for data in written_data(calls)]
         assert max(sizes) <= 2**20
         assert sorted(sizes)[1] > 2**20 - 80_000, "and no fewer than fit, but for the last"
         assert store.count() == 100

@@ -67,7 +67,7 @@ class MilvusConfig:
             sees all that this process wrote, which is as fast as "Session" while nothing is written.
         timeout: Seconds for one operation.
         batch_size: Rows in one request of a bulk write, at the most. None: as many as the engine writes
-            the fastest, 1,000 on Milvus Lite and 5,000 on servers.
+            the fastest, 1,000 on Milvus Lite and 5,000 on servers; 1,000 as other tools lay them out.
         batch_bytes: Bytes in one, roughly, at the most. Servers take 64 MiB unless told otherwise.
         server_pem_path: Certificate of the server, or of the authority that signed it, where the
             system does not know it.
